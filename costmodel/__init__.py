@@ -1,0 +1,40 @@
+"""Closed-form cost of vision-language models under visual-token reduction schedules.
+
+    plan(model, workload, schedule)   tokens in every encoder and decoder layer
+    lower(model, plan, counting)      operators: matrix products, attention, convolutions
+    exact_bill, published_bill        prices under the conventions survey, gated, exact
+    evaluate(model, workload, schedule, counting) -> Report   all of it
+
+Pure functions over frozen specs: no I/O, no printing, no torch.
+"""
+
+from .architecture import Model as Model
+from .errors import InvalidInput as InvalidInput
+from .errors import MissingExtra as MissingExtra
+from .errors import TokencostError as TokencostError
+from .errors import UnknownName as UnknownName
+from .flops import CONVENTIONS as CONVENTIONS
+from .flops import Bill as Bill
+from .flops import Convention as Convention
+from .flops import Entry as Entry
+from .flops import exact_bill as exact_bill
+from .flops import published_bill as published_bill
+from .lower import lower as lower
+from .lower import lower_decode as lower_decode
+from .memory import kv_bytes_per_token as kv_bytes_per_token
+from .memory import kv_cache_bytes as kv_cache_bytes
+from .operators import Attention as Attention
+from .operators import Convolution as Convolution
+from .operators import Linear as Linear
+from .operators import Operator as Operator
+from .parameters import model_parameters as model_parameters
+from .plan import TokenPlan as TokenPlan
+from .plan import plan as plan
+from .report import Report as Report
+from .report import evaluate as evaluate
+from .schedule import Compress as Compress
+from .schedule import Schedule as Schedule
+from .schedule import Stage as Stage
+from .version import __version__ as __version__
+from .workload import Counting as Counting
+from .workload import Workload as Workload

@@ -1,0 +1,97 @@
+"""Errors that a user can mend: one sentence with the field, the value and the way out."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
+
+
+class TokencostError(Exception):
+    """Base of every error that this library raises on purpose."""
+
+
+class InvalidInput(TokencostError, ValueError):
+    """A value that cannot be priced.
+
+    Attributes:
+        field: Name of the offending field, dotted when it is nested (``stages.1.ratio``).
+        value: What was given; ``None`` when the field is absent.
+        problem: What is wrong, as a clause.
+        way_out: What to do instead, as a clause.
+    """
+
+    def __init__(self, field: str, value: object, problem: str, way_out: str) -> None:
+        """Keep the parts, so that a front end can rename the field to its own option."""
+        self.field, self.value, self.problem, self.way_out = field, value, problem, way_out
+        super().__init__(self.sentence(field))
+
+    def sentence(self, name: str) -> str:
+        """Return the error as one sentence in which the field is called `name`."""
+        shown = "" if self.value is None else f" {clip(self.value)}"
+        return f"{name}{shown}: {self.problem}; {self.way_out}"
+
+    @classmethod
+    def from_validation(
+        cls, error: ValidationError, known: Iterable[str], prefix: str = ""
+    ) -> InvalidInput:
+        """Turn pydantic's first complaint into one sentence; `known` are the fields to suggest."""
+        first: Any = error.errors(include_url=False)[0]
+        path = [str(part) for part in first["loc"]]
+        inner = first.get("ctx", {}).get("error")
+        if isinstance(inner, InvalidInput):
+            tail = inner.field.split(".")
+            path = path if path[-1:] == tail[:1] and len(tail) == 1 else path + tail
+            return cls(prefix + ".".join(path), inner.value, inner.problem, inner.way_out)
+        name = prefix + ".".join(path)
+        if first["type"] == "extra_forbidden":
+            return cls(name, None, "is not a known key", suggestion(path[-1], known))
+        if first["type"] == "missing":
+            return cls(name, None, "is missing", "add it")
+        message = first["msg"].removeprefix("Value error, ")
+        return cls(name, first["input"], message[0].lower() + message[1:], "correct it")
+
+
+class UnknownName(InvalidInput):
+    """A name that no preset has."""
+
+    def __init__(self, field: str, name: str, known: Sequence[str], listing: str) -> None:
+        """Suggest the closest of the `known` names, or the `listing` command."""
+        close = closest(name, known)
+        hint = f"did you mean {close}?" if close else f"see `{listing}`"
+        super().__init__(field, name, "is not known", hint)
+
+
+class MissingExtra(TokencostError):
+    """An optional dependency that is not installed."""
+
+    def __init__(self, package: str, extra: str) -> None:
+        """Name the `package` and the `extra` that brings it."""
+        self.package, self.extra = package, extra
+        super().__init__(
+            f"{package} is not installed; "
+            f"install the extra with: pip install 'vlm-tokencost[{extra}]'"
+        )
+
+
+def clip(value: object, limit: int = 80) -> str:
+    """Return `value` on one printable line of at most `limit` characters."""
+    text = " ".join(str(value).split())
+    text = "".join(character if character.isprintable() else "?" for character in text)
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def closest(name: str, known: Iterable[str]) -> str:
+    """Return the known name that `name` most resembles, or an empty string."""
+    matches = difflib.get_close_matches(name.lower(), list(known), n=1, cutoff=0.6)
+    return matches[0] if matches else ""
+
+
+def suggestion(name: str, known: Iterable[str]) -> str:
+    """Return "did you mean …?" for a misspelt key, or the list of known keys."""
+    choices = sorted(known)
+    close = closest(name, choices)
+    return f"did you mean {close}?" if close else f"known keys: {', '.join(choices)}"

@@ -1,0 +1,144 @@
+"""TokenPlan → Operators: what transformers executes for the plan, operator by operator."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from . import formulas
+from .architecture import LinearStage, Merge, Model, Transformer
+from .operators import Attention, Component, Convolution, Linear, Operator, Part
+from .plan import TokenPlan
+from .workload import Counting
+
+
+def lower(model: Model, plan: TokenPlan, counting: Counting) -> tuple[Operator, ...]:
+    """List the operators of a prefill: encoder, connector, decoder, head; batch included."""
+    return (
+        *_vision(model, plan, counting),
+        *_connector(model, plan),
+        *_decoder(model, plan, counting),
+        _head(model, plan.batch * _head_positions(plan, counting)),
+    )
+
+
+def lower_decode(
+    model: Model, plan: TokenPlan, first: int = 1, last: int = 1
+) -> tuple[Operator, ...]:
+    """List the operators of decode forwards `first` to `last`, summed over them.
+
+    Forward i reads the kept prefill tokens and the i tokens generated so far, its own included:
+    kv_read_l + i keys in layer l. Its head prices one position.
+    """
+    steps, batch = last - first + 1, plan.batch
+    operators: list[Operator] = []
+    for layer, kept in enumerate(plan.kv_read):
+        pairs = batch * formulas.decode_pairs(kept, first, last, steps)
+        operators += _block(
+            model.decoder, "decoder", layer, batch * steps, batch * steps, batch * steps, pairs
+        )
+    return (*operators, _head(model, batch * steps))
+
+
+def _vision(model: Model, plan: TokenPlan, counting: Counting) -> Iterator[Operator]:
+    vision, patch = model.vision, model.vision.patch_embedding
+    yield Convolution(
+        component="vision",
+        layer=None,
+        part="patch embedding",
+        name="patch embedding",
+        positions=plan.batch * plan.encoder_positions,
+        in_channels=patch.num_channels,
+        out_channels=vision.hidden_size,
+        kernel=patch.temporal_patch_size * patch.patch_size**2,
+    )
+    contributing = counting.encoder_layers == "contributing"
+    layers = vision.contributing_layers if contributing else vision.num_hidden_layers
+    tokens = plan.batch * plan.encoder_tokens
+    for layer in range(layers):
+        pairs = plan.batch * plan.encoder_pairs[layer]
+        yield from _block(vision, "vision", layer, tokens, tokens, tokens, pairs)
+
+
+def _connector(model: Model, plan: TokenPlan) -> Iterator[Operator]:
+    merges = [stage.size for stage in model.connector.stages if isinstance(stage, Merge)]
+    tokens = plan.batch * plan.connector_tokens
+    for size in merges:  # before its merges the connector holds size² times as many tokens
+        tokens *= size**2
+    for index, stage in enumerate(model.connector.stages):
+        if isinstance(stage, Merge):
+            tokens //= stage.size**2
+        elif isinstance(stage, LinearStage):
+            yield Linear(
+                component="connector",
+                layer=None,
+                part="connector",
+                name=f"stage {index} linear",
+                tokens=tokens,
+                in_features=stage.in_features,
+                out_features=stage.out_features,
+            )
+
+
+def _decoder(model: Model, plan: TokenPlan, counting: Counting) -> Iterator[Operator]:
+    batch = plan.batch
+    for layer, (query, key, ffn) in enumerate(zip(plan.query, plan.key, plan.ffn, strict=True)):
+        pairs = formulas.causal_pairs(query) if counting.causal else query * key
+        yield from _block(
+            model.decoder, "decoder", layer, batch * query, batch * key, batch * ffn, batch * pairs
+        )
+
+
+def _head_positions(plan: TokenPlan, counting: Counting) -> int:
+    return plan.query[-1] if counting.logits == "all" else 1
+
+
+def _head(model: Model, positions: int) -> Linear:
+    return Linear(
+        component="head",
+        layer=None,
+        part="head",
+        name="language-model head",
+        tokens=positions,
+        in_features=model.decoder.hidden_size,
+        out_features=model.decoder.vocab_size,
+    )
+
+
+def _block(
+    stack: Transformer,
+    component: Component,
+    layer: int,
+    query: int,
+    key: int,
+    ffn: int,
+    pairs: int,
+) -> Iterator[Operator]:
+    """Yield one block: projections, scores and feed-forward over the given token counts."""
+    attention, hidden = stack.attention, stack.hidden_size
+    query_width = attention.num_attention_heads * attention.head_dim
+    key_width = attention.num_key_value_heads * attention.head_dim
+
+    def linear(part: Part, name: str, tokens: int, c_in: int, c_out: int) -> Linear:
+        return Linear(component, layer, part, name, tokens, c_in, c_out)
+
+    yield linear("attention projections", "query", query, hidden, query_width)
+    yield linear("attention projections", "key", key, hidden, key_width)
+    yield linear("attention projections", "value", key, hidden, key_width)
+    yield Attention(
+        component,
+        layer,
+        "attention scores",
+        "scores and values",
+        query,
+        key,
+        pairs,
+        attention.num_attention_heads,
+        attention.head_dim,
+        attention.head_dim,
+    )
+    yield linear("attention projections", "output", query, query_width, hidden)
+    width = stack.feed_forward.intermediate_size
+    if stack.feed_forward.gated:
+        yield linear("feed-forward", "gate", ffn, hidden, width)
+    yield linear("feed-forward", "up", ffn, hidden, width)
+    yield linear("feed-forward", "down", ffn, width, hidden)

@@ -1,0 +1,115 @@
+"""Exact numbers on entry: what the user typed is what is priced."""
+
+from __future__ import annotations
+
+import math
+import operator
+from fractions import Fraction
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError, ValidationInfo
+
+from .errors import InvalidInput
+
+#: No count of tokens, layers or requests in use comes near; larger ones are slips.
+LARGEST = 10**9
+
+
+def whole(value: object, field: str, minimum: int = 0, maximum: int = LARGEST) -> int:
+    """Return `value` as a Python int.
+
+    Accepts ints, numpy integer scalars and strings of digits; refuses bools, floats and words.
+
+    Raises:
+        InvalidInput: `value` is not a whole number in [`minimum`, `maximum`].
+
+    >>> whole("640", "text_tokens")
+    640
+    """
+    way_out = f"give a whole number of at least {minimum:,}"
+    number: int | None = None
+    if isinstance(value, str):
+        # Digits alone: int() would also take "1_000", and fail on 5,000 digits by another error.
+        digits = value.strip()
+        if digits.lstrip("+-").isascii() and digits.lstrip("+-").isdigit() and len(digits) < 40:
+            number = int(digits)
+    elif not isinstance(value, bool):
+        try:
+            number = operator.index(value)  # type: ignore[arg-type]
+        except TypeError:
+            number = None
+    if number is None:
+        raise InvalidInput(field, value, "is not a whole number", way_out)
+    if number < minimum:
+        raise InvalidInput(field, value, f"is below {minimum:,}", way_out)
+    if number > maximum:
+        raise InvalidInput(field, value, f"is above {maximum:,}", "give a plausible number")
+    return number
+
+
+def ratio(value: Any, field: str) -> Fraction:
+    """Return a keep ratio in (0, 1] as the exact decimal that was written.
+
+    A float stands for its shortest decimal, so that 0.7 of 2880 is 2016 and not the 2015 that
+    binary arithmetic gives.
+
+    Raises:
+        InvalidInput: `value` is not a number in (0, 1].
+
+    >>> ratio(0.7, "keep")
+    Fraction(7, 10)
+    """
+    way_out = "give a keep ratio in (0, 1], such as 0.5"
+    problem = "is not a number"
+    try:
+        if isinstance(value, bool) or (isinstance(value, str) and len(value) > 40):
+            raise TypeError
+        if hasattr(value, "item"):  # a numpy scalar
+            value = value.item()
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ValueError
+        number = Fraction(repr(value) if isinstance(value, float) else value)
+    except (TypeError, ValueError, ZeroDivisionError, OverflowError):
+        raise InvalidInput(field, value, problem, way_out) from None
+    if not 0 < number <= 1:
+        raise InvalidInput(field, value, "is outside (0, 1]", way_out)
+    return number
+
+
+class Spec(BaseModel):
+    """Base of all specs: frozen, no unknown keys, errors as one sentence."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", arbitrary_types_allowed=True, hide_input_in_errors=True
+    )
+
+    def __init__(self, **data: Any) -> None:
+        """Validate `data`; raise `InvalidInput` for the first field that is wrong."""
+        try:
+            super().__init__(**data)
+        except ValidationError as error:
+            raise InvalidInput.from_validation(error, type(self).model_fields) from None
+
+
+def _named(info: ValidationInfo) -> str:
+    return info.field_name or "value"
+
+
+def _count(value: object, info: ValidationInfo) -> int:
+    return whole(value, _named(info))
+
+
+def _positive(value: object, info: ValidationInfo) -> int:
+    return whole(value, _named(info), minimum=1)
+
+
+def _ratio(value: object, info: ValidationInfo) -> Fraction:
+    return ratio(value, _named(info))
+
+
+#: A whole number ≥ 0, ≥ 1, and an exact keep ratio in (0, 1].
+Count = Annotated[int, BeforeValidator(_count)]
+Positive = Annotated[int, BeforeValidator(_positive)]
+Ratio = Annotated[Fraction, BeforeValidator(_ratio)]
+
+__all__ = ["LARGEST", "Count", "Positive", "Ratio", "Spec", "ratio", "whole"]

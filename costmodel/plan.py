@@ -1,0 +1,228 @@
+"""Model × Workload × Schedule → TokenPlan: how many tokens exist where.
+
+This is the only place that reads a schedule; whoever prices sees a plan and no method's name.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from fractions import Fraction
+
+from . import formulas
+from .architecture import Model, VisionEncoder
+from .errors import InvalidInput
+from .schedule import Rounding, Schedule, Stage, kept_tokens
+from .tokens import Size, VisualInput, visual_input
+from .workload import Workload
+
+
+@dataclass(frozen=True, slots=True)
+class TokenPlan:
+    """Tokens per sequence in every layer; multiply by `batch` for the whole run.
+
+    Attributes:
+        images: Sizes (height, width) of the images.
+        visual_input: What the model's rule made of them.
+        dense_visual_tokens: M before any reduction, as given or as derived.
+        connector_tokens: Tokens that leave the connector.
+        encoder_positions, encoder_tokens: Patches, and tokens with class tokens, over all crops.
+        encoder_pairs: Query–key pairs of each encoder layer, summed over crops or windows.
+        visual: Visual tokens that each decoder layer processes.
+        text_tokens, structural_tokens, batch: N, S and the number of equal sequences.
+        query, key, ffn: Tokens that each decoder layer updates, exposes as keys, feeds to its FFN.
+        kv_stored, kv_read: Prefill tokens whose keys and values each layer keeps, and those that
+            a decode forward reads.
+    """
+
+    images: tuple[Size, ...]
+    visual_input: VisualInput
+    dense_visual_tokens: int
+    connector_tokens: int
+    encoder_positions: int
+    encoder_tokens: int
+    encoder_pairs: tuple[int, ...]
+    visual: tuple[int, ...]
+    text_tokens: int
+    structural_tokens: int
+    batch: int
+    query: tuple[int, ...]
+    key: tuple[int, ...]
+    ffn: tuple[int, ...]
+    kv_stored: tuple[int, ...]
+    kv_read: tuple[int, ...]
+
+    @property
+    def average_visual_tokens(self) -> Fraction:
+        """Σ n_l / T over the visual tokens n_l of the T decoder layers."""
+        return Fraction(sum(self.visual), len(self.visual))
+
+    def with_visual(self, visual: tuple[int, ...]) -> TokenPlan:
+        """Return the plan whose decoder layers process these visual tokens."""
+        length = tuple(tokens + self.structural_tokens + self.text_tokens for tokens in visual)
+        return replace(
+            self,
+            visual=visual,
+            query=length,
+            key=length,
+            ffn=length,
+            kv_stored=length,
+            kv_read=length,
+        )
+
+    def without_visual(self) -> TokenPlan:
+        """Return the plan of the same request whose LLM sees no visual token: pruning's floor."""
+        return self.with_visual((0,) * len(self.visual))
+
+
+def plan(model: Model, workload: Workload, schedule: Schedule | None = None) -> TokenPlan:
+    """Count the tokens of every encoder and decoder layer.
+
+    Tokens after a stage: ⌊r·M⌋ + S + N, with r relative to the M that enters layer 0.
+
+    Raises:
+        InvalidInput: A schedule that does not fit the model, or an image that its rule refuses.
+    """
+    images = workload.images or (model.visual_tokens.default_image,)
+    seen = visual_input(
+        model.visual_tokens,
+        images,
+        model.vision.patch_embedding.patch_size,
+        model.connector.merge_size,
+    )
+    dense = workload.visual_tokens or seen.visual_tokens
+    schedule = schedule or Schedule()
+    entering, connector_tokens = _compressed(schedule, dense, seen.connector_tokens)
+    layers = model.decoder.num_hidden_layers
+    visual = _staged(schedule.stages, entering, layers, schedule.rounding)
+    empty: tuple[int, ...] = ()
+    positions = sum(rows * columns for rows, columns in seen.crops)
+    return TokenPlan(
+        images=images,
+        visual_input=seen,
+        dense_visual_tokens=dense,
+        connector_tokens=connector_tokens,
+        encoder_positions=positions,
+        encoder_tokens=positions + model.vision.class_token * len(seen.crops),
+        encoder_pairs=_encoder_pairs(model.vision, seen.crops),
+        visual=empty,
+        text_tokens=workload.text_tokens,
+        structural_tokens=seen.structural_tokens,
+        batch=workload.batch,
+        query=empty,
+        key=empty,
+        ffn=empty,
+        kv_stored=empty,
+        kv_read=empty,
+    ).with_visual(visual)
+
+
+def _compressed(schedule: Schedule, dense: int, connector_tokens: int) -> tuple[int, int]:
+    """Return the visual tokens that enter layer 0 and the tokens that leave the connector."""
+    compress = schedule.compress
+    if compress is None:
+        return dense, connector_tokens
+    if compress.tokens is not None:
+        kept, field, value = compress.tokens, "compress.tokens", str(compress.tokens)
+    else:
+        assert compress.ratio is not None
+        kept = kept_tokens(compress.ratio, dense, schedule.rounding)
+        field, value = "compress.ratio", _shown(compress.ratio)
+    _check_amount(field, value, kept, dense, "the model has")
+    if compress.at == "after-connector":
+        return kept, connector_tokens
+    if kept > connector_tokens:
+        raise InvalidInput(
+            field,
+            value,
+            f"is more than the {connector_tokens:,} tokens that pass the connector",
+            "give fewer, or reduce after the connector",
+        )
+    return kept, kept
+
+
+def _staged(
+    stages: tuple[Stage, ...], entering: int, layers: int, rounding: Rounding
+) -> tuple[int, ...]:
+    """Return the visual tokens of each decoder layer."""
+    visual: list[int] = []
+    before, current = -1, entering
+    for index, stage in enumerate(stages):
+        where = f"stages.{index}."
+        if stage.first_layer >= layers:
+            raise InvalidInput(
+                where + "first_layer",
+                stage.first_layer,
+                f"is not a layer of this model, which has {layers}",
+                f"give 0 to {layers - 1}",
+            )
+        if stage.first_layer <= before:
+            raise InvalidInput(
+                where + "first_layer",
+                stage.first_layer,
+                f"does not come after the stage at layer {before}",
+                "give the stages in order of their layers, each layer once",
+            )
+        kept = _stage_tokens(stage, where, entering, current, rounding)
+        visual += [current] * (stage.first_layer - len(visual))
+        before, current = stage.first_layer, kept
+    return (*visual, *[current] * (layers - len(visual)))
+
+
+def _stage_tokens(stage: Stage, where: str, entering: int, current: int, rounding: Rounding) -> int:
+    if stage.withdraw:
+        return 0
+    if stage.tokens is not None:
+        kept, field, value = stage.tokens, where + "tokens", str(stage.tokens)
+    else:
+        assert stage.ratio is not None
+        kept = kept_tokens(stage.ratio, entering, rounding)
+        field, value = where + "ratio", _shown(stage.ratio)
+    _check_amount(field, value, kept, entering, "enter the LLM:")
+    if kept > current:
+        raise InvalidInput(
+            field,
+            value,
+            f"leaves {kept:,} visual tokens, more than the {current:,} of the stage before",
+            "every stage is relative to the tokens that enter the LLM; give amounts that shrink",
+        )
+    return kept
+
+
+def _check_amount(field: str, value: str, kept: int, most: int, whose: str) -> None:
+    if kept < 1:
+        raise InvalidInput(
+            field,
+            value,
+            f"leaves none of the {most:,} visual tokens",
+            "give more, or say `withdraw = true` in a schedule file",
+        )
+    if kept > most:
+        raise InvalidInput(
+            field, value, f"is more than {whose} {most:,} visual tokens", f"give 1 to {most}"
+        )
+
+
+def _shown(ratio: Fraction) -> str:
+    return f"{float(ratio):g}"
+
+
+def _encoder_pairs(vision: VisionEncoder, crops: tuple[Size, ...]) -> tuple[int, ...]:
+    """Return each encoder layer's query–key pairs: Σ n_i² over the crops or their windows."""
+    class_token = int(vision.class_token)
+    full = sum(formulas.square_pairs(rows * columns + class_token) for rows, columns in crops)
+    if vision.windows is None:
+        return (full,) * vision.num_hidden_layers
+    windowed = sum(_window_pairs(crop, vision.windows.size) for crop in crops)
+    return tuple(
+        full if layer in vision.windows.full_attention_layers else windowed
+        for layer in range(vision.num_hidden_layers)
+    )
+
+
+def _window_pairs(crop: Size, size: int) -> int:
+    """Return Σ n_i² over windows of size × size patches; edge windows hold the remainder."""
+    along = [
+        (side // size) * size**2 + (side % size) ** 2  # Σ of squared window sides on one axis
+        for side in crop
+    ]
+    return along[0] * along[1]

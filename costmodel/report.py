@@ -1,0 +1,108 @@
+"""A question and its answer: the dense run beside the scheduled one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from .architecture import Model
+from .errors import InvalidInput
+from .flops import Bill, Convention, exact_bill, published_bill
+from .lower import lower, lower_decode
+from .plan import TokenPlan, plan
+from .schedule import Schedule
+from .workload import Counting, Workload
+
+Phase = Literal["prefill", "decode", "generation"]
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a model, a workload and a schedule cost.
+
+    Attributes:
+        model, workload, schedule, counting: What was asked; without a schedule both sides are
+            the dense run.
+        dense, scheduled: The token plans of both sides.
+    """
+
+    model: Model
+    workload: Workload
+    schedule: Schedule | None
+    counting: Counting
+    dense: TokenPlan
+    scheduled: TokenPlan
+    _bills: dict[tuple[object, ...], Bill] = field(default_factory=dict, repr=False, compare=False)
+
+    def bill(
+        self, convention: Convention = "exact", *, scheduled: bool = True, phase: Phase = "prefill"
+    ) -> Bill:
+        """Return the bill of one side.
+
+        The published conventions price prefills only; under `exact`, "decode" is all decode
+        forwards of the workload's new tokens and "generation" the prefill with them.
+        """
+        side = self.scheduled if scheduled else self.dense
+        key = (convention, scheduled and self.scheduled is not self.dense, phase)
+        if key not in self._bills:
+            self._bills[key] = self._priced(convention, side, phase)
+        return self._bills[key]
+
+    def _priced(self, convention: Convention, side: TokenPlan, phase: Phase) -> Bill:
+        if convention != "exact":
+            if phase != "prefill":
+                raise InvalidInput(
+                    "convention", convention, "prices prefills only", "use the exact convention"
+                )
+            return published_bill(convention, self.model, side)
+        prefill, decode = Bill("FLOP", ()), Bill("FLOP", ())
+        if phase != "decode":
+            prefill = exact_bill(lower(self.model, side, self.counting))
+        if phase != "prefill" and self.workload.new_tokens > 1:
+            decode = exact_bill(lower_decode(self.model, side, 1, self.workload.new_tokens - 1))
+        return prefill + decode
+
+    def decode_forward(self, step: int = 1, *, scheduled: bool = True) -> Bill:
+        """Return the bill of the `step`-th decode forward: kept + step keys in each layer."""
+        side = self.scheduled if scheduled else self.dense
+        return exact_bill(lower_decode(self.model, side, step, step))
+
+    def priced_phase(self, convention: Convention) -> Phase:
+        """Return what a ratio compares: the generation under `exact`, else the prefill."""
+        return "generation" if convention == "exact" else "prefill"
+
+    def total(self, convention: Convention = "exact", *, scheduled: bool = True) -> int:
+        """Return what a ratio compares, summed."""
+        phase = self.priced_phase(convention)
+        return self.bill(convention, scheduled=scheduled, phase=phase).total
+
+    def ratio(self, convention: Convention = "exact") -> float:
+        """Return cost with the schedule over cost without."""
+        dense = self.total(convention, scheduled=False)
+        return self.total(convention) / dense if dense else 1.0
+
+    def floor(self) -> int:
+        """Return the exact FLOPs that no pruning inside the LLM can go below.
+
+        Encoder, connector, head and the decoder over text and structural tokens alone, for the
+        phases that a ratio compares.
+        """
+        text_only = self.dense.without_visual()
+        return self._priced("exact", text_only, self.priced_phase("exact")).total
+
+
+def evaluate(
+    model: Model,
+    workload: Workload | None = None,
+    schedule: Schedule | None = None,
+    counting: Counting | None = None,
+) -> Report:
+    """Answer what a model costs on a workload, with and without a schedule.
+
+    Raises:
+        InvalidInput: A schedule that does not fit the model or the workload.
+    """
+    workload, counting = workload or Workload(), counting or Counting()
+    dense = plan(model, workload)
+    scheduled = plan(model, workload, schedule) if schedule else dense
+    return Report(model, workload, schedule, counting, dense, scheduled)

@@ -1,0 +1,108 @@
+"""What a reduction method does: primitives that lower to tokens per layer."""
+
+from __future__ import annotations
+
+import math
+from fractions import Fraction
+from typing import Literal, Self, TypeVar
+
+from pydantic import model_validator
+
+from .errors import InvalidInput
+from .numeric import Count, Positive, Ratio, Spec
+
+Rounding = Literal["floor", "round", "ceil", "float-floor"]
+SpecType = TypeVar("SpecType", bound=Spec)
+
+
+def kept_tokens(ratio: Fraction, tokens: int, rounding: Rounding) -> int:
+    """Return how many of `tokens` a keep ratio leaves.
+
+    floor, ceil and round (half to even) act on the exact product; float-floor truncates the
+    binary product, as released code does: 0.7 of 2880 is 2016 exactly, but 2015 in floats.
+
+    >>> [kept_tokens(Fraction(7, 10), 2880, rule) for rule in ("floor", "float-floor")]
+    [2016, 2015]
+    """
+    if rounding == "float-floor":
+        return int(float(ratio) * tokens)
+    if rounding == "round":
+        return round(ratio * tokens)
+    return math.floor(ratio * tokens) if rounding == "floor" else math.ceil(ratio * tokens)
+
+
+class Compress(Spec):
+    """Reduce the visual tokens once, between encoder and LLM.
+
+    Attributes:
+        tokens, ratio: How many are left, absolutely or of the dense count; give one.
+        at: Whether the connector runs on all tokens ("after-connector") or on the kept ones.
+    """
+
+    tokens: Positive | None = None
+    ratio: Ratio | None = None
+    at: Literal["after-connector", "before-connector"] = "after-connector"
+
+    @model_validator(mode="after")
+    def _one_amount(self) -> Self:
+        return _exactly_one(self, "tokens", "ratio")
+
+
+class Stage(Spec):
+    """From `first_layer` (0-based) on, the decoder processes this many visual tokens.
+
+    Attributes:
+        first_layer: First layer that sees the reduced sequence; so many full layers run before.
+        tokens: Visual tokens left.
+        ratio: Visual tokens left, as a share of those that enter layer 0 (never of the stage
+            before).
+        withdraw: Leave no visual token at all.
+    """
+
+    first_layer: Count
+    tokens: Positive | None = None
+    ratio: Ratio | None = None
+    withdraw: Literal[True] | None = None
+
+    @model_validator(mode="after")
+    def _one_amount(self) -> Self:
+        return _exactly_one(self, "tokens", "ratio", "withdraw")
+
+
+def _exactly_one(spec: SpecType, *fields: str) -> SpecType:
+    given = [field for field in fields if getattr(spec, field) is not None]
+    if len(given) != 1:
+        raise InvalidInput(
+            "amount",
+            " and ".join(given) or None,
+            "is ambiguous" if given else "is missing",
+            f"give exactly one of {', '.join(fields)}",
+        )
+    return spec
+
+
+class Schedule(Spec):
+    """A reduction schedule: which visual tokens exist where.
+
+    Attributes:
+        name: For the reader; prices never depend on it.
+        compress: Reduction before the LLM.
+        stages: Reductions inside the LLM, in order of layers, never growing.
+        rounding: How a ratio becomes a whole number of tokens.
+
+    A schedule without a selection rule prices no selection: its component is 0.
+    """
+
+    name: str = ""
+    compress: Compress | None = None
+    stages: tuple[Stage, ...] = ()
+    rounding: Rounding = "floor"
+
+    @classmethod
+    def keep(cls, ratio: object, layer: object, rounding: Rounding = "floor") -> Schedule:
+        """Return the schedule "from `layer` on, keep `ratio` of the visual tokens".
+
+        >>> Schedule.keep(0.5, layer=2).stages[0].ratio
+        Fraction(1, 2)
+        """
+        return cls(stages=(Stage(first_layer=layer, ratio=ratio),), rounding=rounding)

@@ -1,0 +1,91 @@
+"""What a model is asked: images, text, output length, batch, and how its cost is counted."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator
+
+from .errors import InvalidInput
+from .numeric import Count, Positive, Spec, whole
+from .tokens import LARGEST_SIDE, Size
+
+#: LLaVA's system prompt of 35 tokens and a short question.
+DEFAULT_TEXT_TOKENS = 64
+#: More images in one prompt than any model's context holds.
+MOST_IMAGES = 10_000
+
+
+def image_size(value: object, field: str = "image_size") -> Size:
+    """Return (height, width) from a pair, from "HEIGHTxWIDTH" or from one side of a square.
+
+    Raises:
+        InvalidInput: A side that is no whole number in [1, 65,535].
+
+    >>> image_size("336x672")
+    (336, 672)
+    """
+    way_out = "give HEIGHTxWIDTH in pixels, such as 336x672"
+    sides: Sequence[object]
+    if isinstance(value, str):
+        sides = value.lower().replace("×", "x").split("x")
+    elif isinstance(value, Sequence):
+        sides = value
+    else:
+        sides = [value]
+    if len(sides) == 1:
+        sides = [*sides, *sides]
+    if len(sides) != 2:
+        raise InvalidInput(field, value, "is not a height and a width", way_out)
+    try:
+        height, width = (whole(side, field, minimum=1, maximum=LARGEST_SIDE) for side in sides)
+    except InvalidInput as error:
+        problem = "is not a height and a width" if "whole" in error.problem else error.problem
+        raise InvalidInput(field, value, problem, way_out) from None
+    return height, width
+
+
+def _images(value: object) -> object:
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        if len(value) > MOST_IMAGES:
+            raise InvalidInput(
+                "images", len(value), f"is above {MOST_IMAGES:,}", "price fewer images in a prompt"
+            )
+        return tuple(image_size(image) for image in value)
+    return value
+
+
+class Workload(Spec):
+    """One request, and how many equal ones run together.
+
+    Attributes:
+        images: Sizes (height, width) of the images in the prompt; empty means one image of the
+            model's default size.
+        visual_tokens: The dense count M, instead of the one derived from the images; encoder and
+            connector stay those of the images.
+        text_tokens: N, system prompt and question.
+        new_tokens: Tokens generated; the first one comes from the prefill.
+        batch: Equal requests without padding; every total is multiplied by it.
+    """
+
+    images: Annotated[tuple[Size, ...], BeforeValidator(_images)] = ()
+    visual_tokens: Positive | None = None
+    text_tokens: Count = DEFAULT_TEXT_TOKENS
+    new_tokens: Positive = 1
+    batch: Positive = 1
+
+
+class Counting(Spec):
+    """Choices that change an `exact` figure; each is printed beside it.
+
+    Attributes:
+        causal: Count only pairs whose key is not later than the query, in the decoder's
+            self-attention; by default all pairs that the operator is handed.
+        logits: Positions that the head prices: the last one, as `generate` does, or all.
+        encoder_layers: Encoder layers that transformers computes, or only those that contribute.
+    """
+
+    causal: bool = False
+    logits: Literal["last", "all"] = "last"
+    encoder_layers: Literal["computed", "contributing"] = "computed"

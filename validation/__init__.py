@@ -1,0 +1,1 @@
+"""Real forward passes, counted: the calculator's claim to truth."""
