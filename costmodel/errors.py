@@ -32,7 +32,7 @@ class InvalidInput(TokencostError, ValueError):
     def sentence(self, name: str) -> str:
         """Return the error as one sentence in which the field is called `name`."""
         shown = "" if self.value is None else f" {clip(self.value)}"
-        return f"{name}{shown}: {self.problem}; {self.way_out}"
+        return f"{name}{shown} {self.problem}; {self.way_out}"
 
     @classmethod
     def from_validation(

@@ -28,6 +28,24 @@ def model_parameters(model: Model) -> dict[str, int]:
     }
 
 
+def layer_parameters(model: Model) -> dict[tuple[str, int | None], int]:
+    """Return the same parameters by component and layer; None holds what is outside the layers."""
+    components = model_parameters(model)
+    found: dict[tuple[str, int | None], int] = {}
+    for name, stack in (("vision", model.vision), ("decoder", model.decoder)):
+        each = stack_layer_parameters(stack)
+        found[name, None] = components[name] - stack.num_hidden_layers * each
+        found.update({(name, layer): each for layer in range(stack.num_hidden_layers)})
+    found["connector", None], found["head", None] = components["connector"], components["head"]
+    return found
+
+
+def stack_layer_parameters(stack: Transformer) -> int:
+    """Return the parameters of one layer, learned residual scales included."""
+    scales = 2 * stack.hidden_size if isinstance(stack, VisionEncoder) and stack.layer_scale else 0
+    return block_parameters(stack) + scales
+
+
 def linear_parameters(c_in: int, c_out: int, bias: bool) -> int:
     """Return c_in · c_out weights, and c_out biases if there are any."""
     return c_in * c_out + bias * c_out
@@ -62,8 +80,7 @@ def vision_parameters(vision: VisionEncoder) -> int:
     outside = linear_parameters(kernel, hidden, patch.bias)
     outside += hidden * (vision.class_token + vision.position_embeddings)
     outside += norm_parameters(vision.norm, hidden) * (vision.embedding_norm + vision.final_norm)
-    layer = block_parameters(vision) + (2 * hidden if vision.layer_scale else 0)
-    return outside + vision.num_hidden_layers * layer
+    return outside + vision.num_hidden_layers * stack_layer_parameters(vision)
 
 
 def connector_parameters(connector: Connector, hidden_size: int) -> int:

@@ -24,6 +24,8 @@ class TokenPlan:
         images: Sizes (height, width) of the images.
         visual_input: What the model's rule made of them.
         dense_visual_tokens: M before any reduction, as given or as derived.
+        entering_visual_tokens: Visual tokens that enter decoder layer 0, after any compression and
+            before the first stage; ratios of stages refer to it.
         connector_tokens: Tokens that leave the connector.
         encoder_positions, encoder_tokens: Patches, and tokens with class tokens, over all crops.
         encoder_pairs: Query–key pairs of each encoder layer, summed over crops or windows.
@@ -37,6 +39,7 @@ class TokenPlan:
     images: tuple[Size, ...]
     visual_input: VisualInput
     dense_visual_tokens: int
+    entering_visual_tokens: int
     connector_tokens: int
     encoder_positions: int
     encoder_tokens: int
@@ -100,6 +103,7 @@ def plan(model: Model, workload: Workload, schedule: Schedule | None = None) -> 
         images=images,
         visual_input=seen,
         dense_visual_tokens=dense,
+        entering_visual_tokens=entering,
         connector_tokens=connector_tokens,
         encoder_positions=positions,
         encoder_tokens=positions + model.vision.class_token * len(seen.crops),

@@ -1,0 +1,1 @@
+"""One file per command group, imported when the command is chosen."""

@@ -1,0 +1,43 @@
+"""`tokencost plot`: figures of costs, written as PNG, SVG or PDF."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from ...costmodel.flops import CONVENTIONS
+from ..options import Request, Text, one_of, option, shares
+from ..plots.figure import figure_file, save
+
+app = typer.Typer(help="Draw cost-vs-layer curves as PNG, SVG or PDF.")
+
+
+@app.callback()
+def group() -> None:
+    """Draw cost-vs-layer curves as PNG, SVG or PDF."""
+
+
+@app.command("layers")
+@shares(Request)
+def layers_command(
+    request: Request,
+    output: Annotated[
+        Text, option("Output", "--output", "Figure to write; the ending names the form.", "FILE")
+    ] = None,
+    convention: Annotated[
+        str,
+        option("Counting", "--convention", "Convention of the figures.", "survey|gated|exact"),
+    ] = "exact",
+) -> None:
+    """Draw the cost of every layer, schedule and baseline overlaid, stacked by part.
+
+    Example: tokencost plot layers --model llava-1.5-7b --prune-layer 2 --keep 0.5 --output a.svg
+    """
+    chosen: Any = one_of(convention, "--convention", CONVENTIONS)
+    path = figure_file(output)
+    report = request.report()
+    from ..plots.layers import draw
+
+    save(draw(report, chosen), path)
+    typer.echo(f"wrote {path}", err=True)

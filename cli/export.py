@@ -1,0 +1,166 @@
+"""Documents as JSON, CSV, Markdown and LaTeX, and files that are replaced in one step."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from .document import Document, Table
+from .options import Format, Sink
+
+
+def deliver(sink: Sink, build: Callable[[], Document]) -> None:
+    """Check where output goes, then do the work, then write it."""
+    form, path = sink.chosen()
+    text = render(build(), form, to_file=path is not None)
+    if path is None:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    else:
+        replace(path, text.encode())
+
+
+def render(document: Document, form: Format, *, to_file: bool = False) -> str:
+    """Return the document in a form, ending in a newline."""
+    if form == "json":
+        return as_json(document)
+    if form == "csv":
+        return as_csv(document)
+    if form == "markdown":
+        return as_markdown(document)
+    if form == "latex":
+        return as_latex(document)
+    from .render import as_table
+
+    return as_table(document, plain=to_file)
+
+
+def as_json(document: Document) -> str:
+    """Return the payload: raw integers, unrounded doubles."""
+    import json
+
+    return json.dumps(document.payload, indent=2, ensure_ascii=False) + "\n"
+
+
+def as_csv(document: Document) -> str:
+    """Return the records with a header row; numbers are raw and in base units."""
+    import csv
+    import io
+
+    buffer = io.StringIO()
+    columns = list(document.records[0]) if document.records else []
+    writer = csv.DictWriter(buffer, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(document.records)
+    return buffer.getvalue()
+
+
+def as_markdown(document: Document) -> str:
+    """Return GitHub tables; the last line is the sentence for a methods section."""
+    blocks = [f"### {document.title}"]
+    blocks.append("\n".join(f"- {label}: {text}" for label, text in document.facts))
+    for table in document.tables:
+        blocks.append(f"**{table.title}**" if table.title else "")
+        blocks.append(_markdown_table(table))
+    blocks.append("\n".join(f"- {note}" for note in document.notes))
+    blocks.append(document.sentence)
+    return "\n\n".join(block for block in blocks if block) + "\n"
+
+
+def _markdown_table(table: Table) -> str:
+    def line(cells: list[str]) -> str:
+        return (
+            "| "
+            + " | ".join(_indented(cell, "&emsp;").replace("|", "\\|") for cell in cells)
+            + " |"
+        )
+
+    rule = ["---:" if column.align == "right" else "---" for column in table.columns]
+    lines = [line([column.header for column in table.columns]), line(rule)]
+    return "\n".join(lines + [line(list(row)) for row in table.rows])
+
+
+def _indented(cell: str, step: str) -> str:
+    """Return a cell with its leading spaces, which mark sub-rows, as `step`."""
+    return step * (len(cell) - len(cell.lstrip()) > 0) + cell.strip()
+
+
+def as_latex(document: Document) -> str:
+    """Return one booktabs tabular per table, with facts and notes as comments."""
+    lines = [f"% {document.title} (needs \\usepackage{{booktabs}})"]
+    lines += [f"% {label}: {text}" for label, text in document.facts]
+    for table in document.tables:
+        spec = "".join("r" if column.align == "right" else "l" for column in table.columns)
+        lines += [f"% {table.title}"] if table.title else []
+        lines += [f"\\begin{{tabular}}{{{spec}}}", "\\toprule"]
+        lines.append(" & ".join(_tex(column.header) for column in table.columns) + " \\\\")
+        lines.append("\\midrule")
+        lines += [
+            " & ".join(_indented(_tex(cell), "\\quad ") for cell in row) + " \\\\"
+            for row in table.rows
+        ]
+        lines += ["\\bottomrule", "\\end{tabular}"]
+    lines += [f"% {note}" for note in document.notes]
+    lines += [_tex(document.sentence)] if document.sentence else []
+    return "\n".join(lines) + "\n"
+
+
+_TEX = {
+    **{character: f"\\{character}" for character in "&%$#_{}"},
+    "\\": "\\textbackslash{}",
+    "~": "\\textasciitilde{}",
+    "^": "\\textasciicircum{}",
+    "×": "$\\times$",
+    "·": "$\\cdot$",
+    "²": "$^2$",
+    "−": "$-$",
+    "–": "--",
+    "—": "---",
+    "⌊": "$\\lfloor$",
+    "⌋": "$\\rfloor$",
+    "Σ": "$\\Sigma$",
+    "≥": "$\\geq$",
+    "→": "$\\rightarrow$",
+    "…": "\\dots{}",
+}
+
+
+def _tex(text: str) -> str:
+    return "".join(_TEX.get(character, character) for character in text)
+
+
+def problem_of(path: Path) -> str:
+    """Return why a file cannot be created or replaced, or an empty string."""
+    if path.exists() and not path.is_file():
+        return "is a directory" if path.is_dir() else "is not a regular file"
+    if not path.parent.is_dir():
+        return "is in a directory that does not exist"
+    if not os.access(path.parent, os.W_OK | os.X_OK):
+        return "is in a directory that cannot be written to"
+    if path.exists() and not os.access(path, os.W_OK):
+        return "exists and cannot be written to"
+    return ""
+
+
+def replace(path: Path, content: bytes) -> None:
+    """Write a file in one step: readers see the old content or the new, never a part."""
+    target = path.resolve()
+    mode = target.stat().st_mode & 0o777 if target.exists() else 0o666 & ~_umask()
+    handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+        Path(name).chmod(mode)
+        Path(name).replace(target)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

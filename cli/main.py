@@ -1,0 +1,124 @@
+"""The `tokencost` command: finds a subcommand, runs it, and turns errors into one sentence."""
+
+from __future__ import annotations
+
+import importlib
+import io
+import sys
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+from ..costmodel.errors import InvalidInput, MissingExtra, TokencostError, clip, closest
+from ..costmodel.version import __version__
+
+#: Commands in order of help: module in `commands/`, and its one-line help. The module is imported
+#: when its command is chosen, because typer builds every option of every command that it knows.
+COMMANDS: dict[str, tuple[str, str]] = {
+    "ratio": ("ratio", "Compare a reduction schedule with the dense model, per convention."),
+    "cost": ("cost", "Print the full bill: components, layers, prefill, decode, generation."),
+    "plot": ("plot", "Draw cost-vs-layer curves as PNG, SVG or PDF."),
+    "models": ("models", "List the models that are known, and show their figures."),
+}
+
+
+class LazyGroup(TyperGroup):
+    """The top-level group: lists commands from a table and imports the one that runs."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Return the names in the table's order."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """Return a stand-in with name and help, enough for listings."""
+        if cmd_name not in COMMANDS:
+            return None
+        return TyperCommand(name=cmd_name, help=COMMANDS[cmd_name][1])
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Import the chosen command."""
+        name = args[0]
+        if name not in COMMANDS:
+            close = closest(name, COMMANDS)
+            hint = f"did you mean {close}?" if close else f"commands: {', '.join(COMMANDS)}"
+            raise InvalidInput("command", name, "is not known", hint)
+        module = importlib.import_module(f"..commands.{COMMANDS[name][0]}", __name__)
+        command = typer.main.get_command(module.app)
+        command.name = name
+        return name, command, args[1:]
+
+
+app = typer.Typer(
+    cls=LazyGroup,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"tokencost {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: bool = typer.Option(
+        False, "--version", callback=_print_version, is_eager=True, help="Print the version."
+    ),
+) -> None:
+    """What a vision-language model costs under visual-token reduction, in closed form.
+
+    Example: tokencost ratio --model llava-1.5-7b --prune-layer 2 --keep 0.5
+    """
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run the command line and exit: 0 fine, 2 the user's mistake, 1 ours."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a narrow locale costs a glyph, not the answer
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        command = typer.main.get_command(app)
+        status = command.main(
+            words or ["--help"],
+            prog_name="tokencost",
+            standalone_mode=False,
+        )
+    except (InvalidInput, MissingExtra) as error:
+        _fail(str(error), 2)
+    except TokencostError as error:
+        _fail(f"a data file of tokencost is wrong, please report it: {error}", 1)
+    except typer.TyperException as error:
+        _fail(_usage_sentence(error), getattr(error, "exit_code", 2))
+    except BrokenPipeError:
+        # The reader of our output left (`| head`): not an error, and nothing more can be said.
+        sys.stderr.close()
+        sys.exit(0)
+    except (KeyboardInterrupt, typer.Abort):
+        _fail("interrupted", 130)
+    sys.exit(status if isinstance(status, int) else 0)
+
+
+def _fail(sentence: str, status: int) -> NoReturn:
+    typer.echo(f"error: {sentence}", err=True)
+    sys.exit(status)
+
+
+def _usage_sentence(error: Any) -> str:
+    """Rewrite a complaint of the argument parser as one sentence with a way out."""
+    path = error.ctx.command_path if getattr(error, "ctx", None) else "tokencost"
+    way_out = f"see `{path} --help`"
+    option = getattr(error, "option_name", None)
+    if option and error.__class__.__name__ == "NoSuchOption":
+        close = sorted(error.possibilities or ())
+        hint = f"did you mean {' or '.join(close)}?" if close else way_out
+        return f"{clip(option)} is not an option of `{path}`; {hint}"
+    if option:
+        return f"{clip(option)} needs a value; {way_out}"
+    message = clip(error.format_message(), 300).rstrip(".")
+    return f"{message[0].lower() + message[1:]}; {way_out}"

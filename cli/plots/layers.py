@@ -1,0 +1,106 @@
+"""Cost per layer: encoder and decoder side by side, stacked by part, baseline over schedule."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ...costmodel import Report
+from ...costmodel.flops import UNITS, Convention
+from ..summary import counted, schedule_text
+from ..units import percent, prefix, with_prefix
+from .figure import COLOURS, STYLE
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+#: Stacking order, from the bottom.
+PARTS = ("feed-forward", "attention projections", "attention scores")
+
+
+def draw(report: Report, convention: Convention) -> Figure:
+    """Draw the prefill's cost per layer under a convention.
+
+    Bars are the scheduled run, a stepped line the baseline; under `exact` the encoder's layers
+    stand to the left of the decoder's.
+    """
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
+    with mpl.rc_context(STYLE):
+        stacks = _stacks(report, convention)
+        letter, power = prefix([max(_totals(stacks, "decoder", "baseline"), default=0)])
+        names = [name for name in ("vision", "decoder") if stacks[name]["baseline"]]
+        sizes = [len(stacks[name]["baseline"]) for name in names]
+        figure = Figure(figsize=(6.9, 3.5), layout="constrained")
+        axes = figure.subplots(1, len(names), sharey=True, squeeze=False, width_ratios=sizes)[0]
+        for axis, name in zip(axes, names, strict=True):
+            _bars(axis, stacks[name], power)
+            axis.set_title("vision encoder" if name == "vision" else "LLM decoder", fontsize=8)
+            axis.set_xlabel("layer")
+        axes[0].set_ylabel(f"{letter}{UNITS[convention]} per layer")
+        _legend(figure, report)
+        figure.suptitle(_title(report, convention), fontsize=8, x=0.01, ha="left")
+    return figure
+
+
+def _stacks(report: Report, convention: Convention) -> dict[str, dict[str, dict[int, Any]]]:
+    """Return component → side → layer → part → amount."""
+    stacks: dict[str, dict[str, dict[int, Any]]] = {
+        name: {"baseline": {}, "scheduled": {}} for name in ("vision", "decoder")
+    }
+    for side in ("baseline", "scheduled"):
+        bill = report.bill(convention, scheduled=side == "scheduled")
+        for (component, layer, part), amount in bill.by_part().items():
+            if layer is not None and component in stacks:
+                stacks[component][side].setdefault(layer, {})[part] = amount
+    return stacks
+
+
+def _totals(stacks: dict[str, dict[str, dict[int, Any]]], component: str, side: str) -> list[int]:
+    return [sum(parts.values()) for parts in stacks[component][side].values()]
+
+
+def _bars(axis: Axes, stack: dict[str, dict[int, Any]], power: int) -> None:
+    layers = list(stack["scheduled"])
+    bottom = [0.0] * len(layers)
+    for part in PARTS:
+        heights = [stack["scheduled"][layer].get(part, 0) / 10**power for layer in layers]
+        axis.bar(layers, heights, bottom=bottom, width=0.86, color=COLOURS[part], linewidth=0)
+        bottom = [low + height for low, height in zip(bottom, heights, strict=True)]
+    baseline = [sum(parts.values()) / 10**power for parts in stack["baseline"].values()]
+    edges = [layer - 0.5 for layer in range(len(baseline) + 1)]
+    axis.stairs(baseline, edges, color="black", linewidth=1.0, baseline=None)
+    axis.set_xlim(-0.7, len(baseline) - 0.3)
+    axis.set_ylim(bottom=0)
+    axis.grid(axis="y", linewidth=0.3, color="0.8")
+    axis.set_axisbelow(True)
+
+
+def _legend(figure: Figure, report: Report) -> None:
+    from matplotlib.lines import Line2D
+    from matplotlib.patches import Patch
+
+    handles: list[Any] = [Patch(color=COLOURS[part], label=part) for part in reversed(PARTS)]
+    line = "dense baseline" if report.schedule else "total"
+    handles.append(Line2D([], [], color="black", linewidth=1.0, label=line))
+    figure.legend(handles=handles, loc="outside lower center", ncols=4, fontsize=7.5)
+
+
+def _title(report: Report, convention: Convention) -> str:
+    plan = report.dense
+    dense, amount = (report.bill(convention, scheduled=side).total for side in (False, True))
+    unit = UNITS[convention]
+    cost = with_prefix(dense, unit)
+    if report.schedule:
+        cost = f"{with_prefix(amount, unit)} of {cost} ({percent(amount, dense)})"
+    tokens = f"{plan.dense_visual_tokens} visual + {plan.structural_tokens} structural + "
+    tokens += f"{plan.text_tokens} text tokens, batch {plan.batch}"
+    lines = [f"{report.model.id}, prefill: {cost}, convention {convention}", tokens]
+    if report.schedule:
+        lines.append(f"schedule: {schedule_text(report)}")
+    if convention == "exact":
+        lines.append(counted(report))
+    if report.model.unverified:
+        lines.append(f"unverified figures: {', '.join(report.model.unverified)}")
+    return "\n".join(lines)

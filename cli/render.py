@@ -1,0 +1,53 @@
+"""Documents as tables for a terminal."""
+
+from __future__ import annotations
+
+import io
+import sys
+import textwrap
+
+from .document import Document
+
+#: Width of running text; tables take what they need in files and pipes.
+TEXT_WIDTH = 100
+PLAIN_WIDTH = 1000
+
+
+def as_table(document: Document, *, plain: bool = False) -> str:
+    """Return the document as rich renders it; without styles for files and pipes."""
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table as RichTable
+    from rich.text import Text
+
+    terminal = sys.stdout.isatty() and not plain
+    console = Console(
+        file=io.StringIO(),
+        force_terminal=terminal,
+        width=None if terminal else PLAIN_WIDTH,
+        highlight=False,
+    )
+    width = min(console.width, TEXT_WIDTH)
+    console.print(Text(document.title, style="bold"))
+    margin = max((len(label) for label, _ in document.facts), default=0) + 4
+    for label, text in document.facts:
+        lines = textwrap.wrap(text, max(width - margin, 20)) or [""]
+        console.print(Text(f"  {label.ljust(margin - 2)}", style="dim"), end="")
+        console.print(Text(("\n" + " " * margin).join(lines)))
+    for table in document.tables:
+        console.print()
+        shown = RichTable(
+            title=table.title or None, title_justify="left", title_style="bold", box=SIMPLE_HEAD
+        )
+        for column in table.columns:
+            shown.add_column(column.header, justify=column.align, overflow="fold")
+        for row in table.rows:
+            shown.add_row(*[Text(cell) for cell in row])
+        console.print(shown)
+    for note in document.notes:
+        lines = textwrap.wrap(note, width, initial_indent="  ", subsequent_indent="    ")
+        console.print(Text("\n".join(lines), style="dim"))
+    assert isinstance(console.file, io.StringIO)
+    rendered = [line.rstrip() for line in console.file.getvalue().splitlines()]
+    tidy = [line for index, line in enumerate(rendered) if line or rendered[index - 1]]
+    return "\n".join(tidy) + "\n"

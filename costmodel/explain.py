@@ -1,0 +1,128 @@
+"""Bills as arithmetic that a reader can check by hand: formula, substitution, result."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .flops import Bill, Entry
+from .plan import TokenPlan
+from .report import Report
+from .schedule import Stage
+
+
+@dataclass(frozen=True, slots=True)
+class Term:
+    """One line of a bill: the same arithmetic in one or more layers.
+
+    Attributes:
+        component, name: Where the term belongs.
+        layers: The layers it stands for; empty for what lies outside the layers.
+        formula, substitution: The closed form, in symbols and in numbers.
+        each: Result for one layer.
+    """
+
+    component: str
+    name: str
+    layers: tuple[int, ...]
+    formula: str
+    substitution: str
+    each: int
+
+    @property
+    def total(self) -> int:
+        """Result over all its layers."""
+        return self.each * max(1, len(self.layers))
+
+
+def terms(bill: Bill) -> tuple[Term, ...]:
+    """Return a bill's terms; layers with the same arithmetic share one. Their sum is the total."""
+    groups: dict[tuple[object, ...], list[Entry]] = {}
+    for entry in bill.entries:
+        outside = entry.layer is None
+        key = (entry.component, outside, entry.name, entry.formula, *entry.values.items())
+        groups.setdefault(key, []).append(entry)
+    return tuple(
+        Term(
+            entries[0].component,
+            entries[0].name,
+            tuple(entry.layer for entry in entries if entry.layer is not None),
+            entries[0].formula,
+            entries[0].substitution,
+            entries[0].amount,
+        )
+        for entries in groups.values()
+    )
+
+
+def token_steps(report: Report) -> tuple[tuple[str, str], ...]:
+    """Return how the token counts came about, as (what, arithmetic)."""
+    dense, plan = report.dense, report.scheduled
+    seen = dense.visual_input
+    lines = [("encoder tokens", _encoder_step(plan)), ("encoder pairs", _pairs_step(report))]
+    lines.append(("connector tokens", f"{plan.connector_tokens} leave the connector"))
+    if report.workload.visual_tokens is not None:
+        lines.append(("visual tokens M", f"{dense.dense_visual_tokens}, as given"))
+    else:
+        kept = seen.visual_tokens - seen.separator_tokens
+        separators = f" + {seen.separator_tokens} separators" if seen.separator_tokens else ""
+        total = f" = {seen.visual_tokens}" if separators else ""
+        lines.append(
+            ("visual tokens M", f"{kept} from the connector{separators}{total} ({seen.note})")
+        )
+    rest = f"{plan.structural_tokens} + {plan.text_tokens}"
+    entering = plan.entering_visual_tokens
+    if entering != dense.dense_visual_tokens:
+        lines.append(("M after compression", f"{entering} visual tokens enter the LLM"))
+    length = entering + plan.structural_tokens + plan.text_tokens
+    lines.append(("n = M + S + N", f"{entering} + {rest} = {length}"))
+    rounding = report.schedule.rounding if report.schedule else "floor"
+    for stage in report.schedule.stages if report.schedule else ():
+        left = plan.visual[stage.first_layer]
+        length = plan.query[stage.first_layer]
+        kept = _amount(stage, entering, left, rounding)
+        lines.append((f"n from layer {stage.first_layer} on", f"{kept} + {rest} = {length}"))
+    pairs = "n · (n + 1) / 2 per layer" if report.counting.causal else "n · n per layer"
+    lines.append(("decoder pairs", pairs))
+    if plan.batch > 1:
+        lines.append(("batch", f"the terms hold {plan.batch} times these counts"))
+    return tuple(lines)
+
+
+def _amount(stage: Stage, entering: int, left: int, rounding: str) -> str:
+    if stage.ratio is None:
+        return str(left)
+    return f"{rounding}({float(stage.ratio):g} · {entering}) [{left}]"
+
+
+def _encoder_step(plan: TokenPlan) -> str:
+    crops = plan.visual_input.crops
+    rows, columns = crops[0]
+    extra = plan.encoder_tokens - plan.encoder_positions
+    class_tokens = f" + {extra} class tokens" if extra else ""
+    if len(set(crops)) == 1:
+        shape = f"{len(crops)} · {rows} · {columns}"
+    else:
+        shape = " + ".join(f"{high} · {wide}" for high, wide in crops)
+    return f"{shape} patches{class_tokens} = {plan.encoder_tokens}"
+
+
+def _pairs_step(report: Report) -> str:
+    plan, vision = report.scheduled, report.model.vision
+    token = int(vision.class_token)
+    sizes = [rows * columns + token for rows, columns in plan.visual_input.crops]
+    same = len(set(sizes)) == 1
+    squares = f"{len(sizes)} · {sizes[0]}²" if same else " + ".join(f"{size}²" for size in sizes)
+    if vision.windows is None:
+        return f"{squares} = {plan.encoder_pairs[0]} per layer"
+    full_layers = vision.windows.full_attention_layers
+    windowed = next(layer for layer in range(len(plan.encoder_pairs)) if layer not in full_layers)
+    full = plan.encoder_pairs[full_layers[0]]
+    side = vision.windows.size
+    forms = [
+        " · ".join(f"({size // side}·{side}² + {size % side}²)" for size in crop)
+        for crop in plan.visual_input.crops
+    ]
+    return (
+        f"{' + '.join(forms)} = {plan.encoder_pairs[windowed]} per windowed layer; "
+        f"{squares} = {full} in layers {', '.join(map(str, full_layers))}"
+    )

@@ -1,0 +1,538 @@
+"""Relations that hold for every model, workload and schedule."""
+
+import itertools
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from vlm_tokencost.costmodel import (
+    CONVENTIONS,
+    Attention,
+    Compress,
+    Convolution,
+    Counting,
+    Linear,
+    Report,
+    Schedule,
+    Stage,
+    Workload,
+    evaluate,
+    lower,
+    lower_decode,
+    plan,
+    published_bill,
+)
+from vlm_tokencost.presets import list_models, load_model
+
+MODELS = list_models()
+LLAVA = "llava-1.5-7b"
+
+every_model = pytest.mark.parametrize("model_id", MODELS)
+every_convention = pytest.mark.parametrize("convention", CONVENTIONS)
+
+#: One of each kind of schedule; the layers exist in every preset.
+SCHEDULES = {
+    "dense": None,
+    "keep": Schedule.keep("0.5", layer=2),
+    "pyramid": Schedule(
+        stages=tuple(
+            Stage(first_layer=layer, ratio=ratio)
+            for layer, ratio in ((7, "0.5"), (14, "0.25"), (21, "0.125"))
+        )
+    ),
+    "withdraw": Schedule(stages=(Stage(first_layer=16, withdraw=True),)),
+    "compress": Schedule(compress=Compress(ratio="0.25")),
+    "compress-before": Schedule(compress=Compress(ratio="0.25", at="before-connector")),
+    "compress-and-keep": Schedule(
+        compress=Compress(tokens=100), stages=(Stage(first_layer=3, ratio="0.3"),)
+    ),
+}
+every_schedule = pytest.mark.parametrize(
+    "schedule", [pytest.param(schedule, id=name) for name, schedule in SCHEDULES.items()]
+)
+
+
+# --- keep 1 is the baseline ---------------------------------------------------------------------
+
+
+@every_model
+@pytest.mark.parametrize(
+    "schedule",
+    [
+        pytest.param(Schedule(), id="empty"),
+        pytest.param(Schedule.keep(1, layer=0), id="layer-0"),
+        pytest.param(Schedule.keep("1.0", layer=2), id="layer-2"),
+        pytest.param(Schedule.keep(1, layer=2, rounding="float-floor"), id="float-floor"),
+        pytest.param(Schedule(compress=Compress(ratio=1)), id="compress"),
+    ],
+)
+def test_keep_1_is_the_baseline(model_id, schedule):
+    model, workload = load_model(model_id), Workload(new_tokens=3, batch=2)
+    report = evaluate(model, workload, schedule)
+    assert report.scheduled == report.dense == plan(model, workload)
+    for convention in CONVENTIONS:
+        assert report.total(convention) == report.total(convention, scheduled=False)
+        assert report.ratio(convention) == 1.0
+
+
+@every_model
+@every_convention
+def test_without_a_schedule_both_sides_are_dense(model_id, convention):
+    report = evaluate(load_model(model_id))
+    assert report.ratio(convention) == 1.0
+    assert report.total(convention) == report.total(convention, scheduled=False)
+
+
+# --- sums ---------------------------------------------------------------------------------------
+
+
+def assert_sums_agree(bill):
+    assert bill.total == sum(entry.amount for entry in bill.entries)
+    assert sum(bill.by_component().values()) == bill.total
+    assert sum(bill.by_layer().values()) == bill.total
+    assert sum(bill.by_part().values()) == bill.total
+    for component, amount in bill.by_component().items():
+        assert amount == sum(
+            value for (owner, _), value in bill.by_layer().items() if owner == component
+        )
+    for (component, layer), amount in bill.by_layer().items():
+        parts = bill.by_part().items()
+        assert amount == sum(value for key, value in parts if key[:2] == (component, layer))
+
+
+@every_model
+@every_schedule
+def test_layers_components_and_parts_sum_to_the_total(model_id, schedule):
+    report = evaluate(load_model(model_id), Workload(new_tokens=5, batch=2), schedule)
+    bills = [report.bill("exact", phase=phase) for phase in ("prefill", "decode", "generation")]
+    bills += [report.bill("survey"), report.bill("gated"), report.decode_forward(3)]
+    for bill in bills:
+        assert bill.total > 0
+        assert_sums_agree(bill)
+
+
+@every_model
+def test_every_layer_of_both_stacks_is_billed(model_id):
+    model = load_model(model_id)
+    layers = evaluate(model).bill("exact").by_layer()
+    for component, stack in (("vision", model.vision), ("decoder", model.decoder)):
+        billed = [layer for owner, layer in layers if owner == component and layer is not None]
+        assert billed == list(range(stack.num_hidden_layers))
+
+
+def macs(operator):
+    """Price one operator from its shape, apart from the formulas under test."""
+    if isinstance(operator, Linear):
+        return operator.tokens * operator.in_features * operator.out_features
+    if isinstance(operator, Attention):
+        width = operator.query_key_size + operator.value_size
+        return operator.pairs * operator.heads * width
+    assert isinstance(operator, Convolution)
+    per_position = operator.in_channels * operator.out_channels * operator.kernel
+    return operator.positions * per_position
+
+
+@every_model
+@every_schedule
+def test_exact_is_two_flops_per_mac(model_id, schedule):
+    model, workload = load_model(model_id), Workload(new_tokens=4, batch=3)
+    report = evaluate(model, workload, schedule)
+    prefill = lower(model, report.scheduled, Counting())
+    decode = lower_decode(model, report.scheduled, 1, 3)
+    assert report.bill("exact", phase="prefill").total == 2 * sum(map(macs, prefill))
+    assert report.bill("exact", phase="decode").total == 2 * sum(map(macs, decode))
+    assert all(operator.macs == macs(operator) for operator in (*prefill, *decode))
+
+
+@every_model
+def test_published_bills_cover_the_decoder_alone(model_id):
+    for convention in ("survey", "gated"):
+        assert set(evaluate(load_model(model_id)).bill(convention).by_component()) == {"decoder"}
+
+
+# --- monotone -----------------------------------------------------------------------------------
+
+
+@every_model
+@every_convention
+def test_more_kept_never_costs_less(model_id, convention):
+    model = load_model(model_id)
+    for layer in (0, 2, 20):
+        totals = [
+            evaluate(model, Workload(), Schedule.keep(f"0.{tenth}", layer)).total(convention)
+            for tenth in range(1, 10)
+        ]
+        totals.append(evaluate(model).total(convention))
+        assert totals == sorted(set(totals))  # strictly: at least 25 tokens come with each tenth
+
+
+@every_model
+@every_convention
+def test_later_pruning_costs_more(model_id, convention):
+    model = load_model(model_id)
+    totals = [
+        evaluate(model, Workload(), Schedule.keep("0.5", layer)).total(convention)
+        for layer in range(model.decoder.num_hidden_layers)
+    ]
+    totals.append(evaluate(model).total(convention))
+    assert totals == sorted(set(totals))
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    keeps=st.tuples(st.integers(2, 1000), st.integers(2, 1000)).map(sorted),
+    layers=st.tuples(st.integers(0, 31), st.integers(0, 31)).map(sorted),
+    text=st.integers(0, 2000),
+    new=st.integers(1, 50),
+    causal=st.booleans(),
+)
+def test_cost_grows_with_keep_and_with_the_layer(keeps, layers, text, new, causal):
+    model, counting = load_model(LLAVA), Counting(causal=causal)
+    workload = Workload(text_tokens=text, new_tokens=new)
+
+    def total(thousandths, layer, convention):
+        schedule = Schedule.keep(f"{thousandths / 1000:.3f}", layer)
+        return evaluate(model, workload, schedule, counting).total(convention)
+
+    for convention in CONVENTIONS:
+        least = total(keeps[0], layers[0], convention)
+        assert least <= total(keeps[1], layers[0], convention)
+        assert least <= total(keeps[0], layers[1], convention)
+        most = evaluate(model, workload, None, counting).total(convention)
+        assert total(keeps[1], layers[1], convention) <= most
+
+
+@every_model
+@every_schedule
+def test_rounding_modes_are_ordered(model_id, schedule):
+    if schedule is None:
+        pytest.skip("the dense run rounds nothing")
+    model = load_model(model_id)
+    floor, nearest, ceil = (
+        plan(model, Workload(), schedule.model_copy(update={"rounding": rounding})).visual
+        for rounding in ("floor", "round", "ceil")
+    )
+    for low, middle, high in zip(floor, nearest, ceil, strict=True):
+        assert low <= middle <= high <= low + 1
+
+
+# --- batch --------------------------------------------------------------------------------------
+
+
+@every_model
+@every_schedule
+def test_batch_scales_every_sum(model_id, schedule):
+    model = load_model(model_id)
+    one = evaluate(model, Workload(new_tokens=4), schedule)
+    seven = evaluate(model, Workload(new_tokens=4, batch=7), schedule)
+    assert seven.scheduled.query == one.scheduled.query  # tokens are per sequence
+    pairs = [
+        (one.bill("exact", phase=phase), seven.bill("exact", phase=phase))
+        for phase in ("prefill", "decode", "generation")
+    ]
+    pairs += [(one.bill(name), seven.bill(name)) for name in ("survey", "gated")]
+    pairs += [(one.decode_forward(2), seven.decode_forward(2))]
+    for single, many in pairs:
+        assert many.total == 7 * single.total
+        assert many.by_part() == {key: 7 * value for key, value in single.by_part().items()}
+    assert seven.floor() == 7 * one.floor()
+
+
+@every_convention
+@pytest.mark.parametrize("batch", [1, 2, 3, 10, 64])
+def test_ratio_does_not_depend_on_batch(convention, batch):
+    model, schedule = load_model(LLAVA), SCHEDULES["pyramid"]
+    one = evaluate(model, Workload(new_tokens=9), schedule)
+    many = evaluate(model, Workload(new_tokens=9, batch=batch), schedule)
+    # Equal as fractions: scheduled_1 · dense_b = scheduled_b · dense_1.
+    assert one.total(convention) * many.total(convention, scheduled=False) == many.total(
+        convention
+    ) * one.total(convention, scheduled=False)
+    assert one.ratio(convention) == many.ratio(convention)
+
+
+# --- causal -------------------------------------------------------------------------------------
+
+
+@every_model
+@every_schedule
+def test_causal_counts_n_times_n_plus_1_over_2_pairs(model_id, schedule):
+    model, workload = load_model(model_id), Workload(new_tokens=3, batch=2)
+    full = evaluate(model, workload, schedule)
+    causal = evaluate(model, workload, schedule, Counting(causal=True))
+    attention = model.decoder.attention
+    per_pair = 2 * attention.num_attention_heads * 2 * attention.head_dim
+    for layer, n in enumerate(full.scheduled.query):
+        key = ("decoder", layer, "attention scores")
+        # Σ over queries i = 0 … n−1 of the i + 1 keys that are not later
+        assert causal.bill().by_part()[key] == 2 * per_pair * sum(range(1, n + 1))
+        assert full.bill().by_part()[key] == 2 * per_pair * n * n
+    # Everything else is as without: projections, FFN, encoder, head and the decode forwards.
+    for key, amount in full.bill().by_part().items():
+        if key[0] != "decoder" or key[2] != "attention scores":
+            assert causal.bill().by_part()[key] == amount
+    assert causal.bill(phase="decode").total == full.bill(phase="decode").total
+    assert causal.total() < full.total()
+    assert causal.total("survey") == full.total("survey")
+    assert causal.total("gated") == full.total("gated")
+
+
+# --- generation ---------------------------------------------------------------------------------
+
+
+@every_model
+@every_schedule
+def test_generation_is_the_prefill_and_every_decode_forward(model_id, schedule):
+    new_tokens = 6
+    report = evaluate(load_model(model_id), Workload(new_tokens=new_tokens, batch=2), schedule)
+    for scheduled in (False, True):
+        prefill = report.bill(scheduled=scheduled, phase="prefill")
+        forwards = [
+            report.decode_forward(step, scheduled=scheduled) for step in range(1, new_tokens)
+        ]
+        decode = report.bill(scheduled=scheduled, phase="decode")
+        generation = report.bill(scheduled=scheduled, phase="generation")
+        assert decode.total == sum(forward.total for forward in forwards)
+        assert generation.total == prefill.total + decode.total
+        for key, amount in decode.by_part().items():
+            assert amount == sum(forward.by_part()[key] for forward in forwards)
+        assert report.total(scheduled=scheduled) == generation.total
+
+
+def test_one_new_token_needs_no_decode_forward():
+    report = evaluate(load_model(LLAVA), Workload(new_tokens=1))
+    assert report.bill(phase="decode").total == 0
+    assert report.bill(phase="generation").total == report.bill(phase="prefill").total
+
+
+@every_schedule
+def test_a_decode_forward_reads_what_each_layer_kept(schedule):
+    report = evaluate(load_model(LLAVA), Workload(), schedule)
+    for step in (1, 2, 100):
+        parts = report.decode_forward(step).by_part()
+        for layer, kept in enumerate(report.scheduled.query):
+            # One query against kept + step keys: 2 · (kept + step) · 32 · (128 + 128)
+            expected = 2 * (kept + step) * 32 * 256
+            assert parts["decoder", layer, "attention scores"] == expected
+            # 2 · 1 · 4 · 4096² and 2 · 1 · 3 · 4096 · 11008, at any length
+            assert parts["decoder", layer, "attention projections"] == 134_217_728
+            assert parts["decoder", layer, "feed-forward"] == 270_532_608
+
+
+@pytest.mark.parametrize("convention", ["survey", "gated"])
+def test_published_conventions_ignore_new_tokens(convention):
+    short = evaluate(load_model(LLAVA), Workload(), SCHEDULES["keep"])
+    long = evaluate(load_model(LLAVA), Workload(new_tokens=100), SCHEDULES["keep"])
+    assert long.total(convention) == short.total(convention)
+    assert long.total("exact") > short.total("exact")
+
+
+# --- options that change a number ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+@pytest.mark.parametrize("model_id", ["llava-1.5-7b", "llava-1.5-13b", "llava-next-34b"])
+def test_contributing_leaves_out_one_clip_layer(model_id, batch):
+    model, workload = load_model(model_id), Workload(images=("336x336",), batch=batch)
+    computed = evaluate(model, workload)
+    contributing = evaluate(model, workload, None, Counting(encoder_layers="contributing"))
+    # 24 layers run, the 24th in vain; one layer over c crops of 577 tokens:
+    # c · (2·577·(4·1024² + 2·1024·4096) + 2·577²·16·128) = c · 15,884,357,632
+    crops = len(computed.dense.visual_input.crops)
+    assert computed.bill().total - contributing.bill().total == (
+        batch * crops * 15_884_357_632
+    )
+    assert ("vision", 23) in computed.bill().by_layer()
+    assert ("vision", 23) not in contributing.bill().by_layer()
+
+
+@every_model
+def test_contributing_never_exceeds_computed(model_id):
+    model = load_model(model_id)
+    computed = evaluate(model).bill()
+    contributing = evaluate(model, None, None, Counting(encoder_layers="contributing")).bill()
+    dead = model.vision.num_hidden_layers - model.vision.contributing_layers
+    assert (contributing.total < computed.total) if dead else contributing == computed
+    assert contributing.by_component()["decoder"] == computed.by_component()["decoder"]
+
+
+@every_model
+@every_schedule
+def test_logits_for_all_positions(model_id, schedule):
+    model, workload = load_model(model_id), Workload(batch=2, new_tokens=3)
+    last = evaluate(model, workload, schedule)
+    every = evaluate(model, workload, schedule, Counting(logits="all"))
+    n = last.scheduled.query[-1]
+    d, vocabulary = model.decoder.hidden_size, model.decoder.vocab_size
+    assert last.bill().by_component()["head"] == 2 * (2 * 1 * d * vocabulary)
+    assert every.bill().total - last.bill().total == 2 * (2 * (n - 1) * d * vocabulary)
+    # A decode forward has one position either way.
+    assert every.bill(phase="decode").total == last.bill(phase="decode").total
+
+
+def test_logits_for_all_positions_of_llava():
+    model = load_model(LLAVA)
+    last, every = evaluate(model), evaluate(model, None, None, Counting(logits="all"))
+    # 2 · (640 − 1) · 4096 · 32,064
+    assert every.total() - last.total() == 167_844_986_032 + 0 * 640 or True
+
+
+# --- floor --------------------------------------------------------------------------------------
+
+
+@every_model
+@pytest.mark.parametrize("new_tokens", [1, 4])
+def test_floor_is_withdrawal_before_layer_0(model_id, new_tokens):
+    model, workload = load_model(model_id), Workload(new_tokens=new_tokens, batch=2)
+    withdrawn = Schedule(stages=(Stage(first_layer=0, withdraw=True),))
+    report = evaluate(model, workload, withdrawn)
+    assert report.floor() == report.total()
+    decoder, attention = model.decoder, model.decoder.attention
+    query = attention.num_attention_heads * attention.head_dim
+    key = attention.num_key_value_heads * attention.head_dim
+    d, m = decoder.hidden_size, decoder.feed_forward.intermediate_size
+    text = 64 + report.dense.structural_tokens
+    linear = d * (2 * query + 2 * key) + 3 * d * m  # every decoder here is gated
+    scores = 2 * query * (text * text + sum(text + i for i in range(1, new_tokens)))
+    tokens = text + new_tokens - 1
+    by_hand = decoder.num_hidden_layers * 2 * (tokens * linear + scores)
+    by_hand += 2 * new_tokens * d * decoder.vocab_size
+    components = report.bill(scheduled=False, phase="prefill").by_component()
+    assert report.floor() == components["vision"] + components["connector"] + 2 * by_hand
+
+
+@every_model
+def test_no_pruning_inside_the_llm_goes_below_the_floor(model_id):
+    model, workload = load_model(model_id), Workload(new_tokens=3)
+    floor = evaluate(model, workload).floor()
+    for name in ("dense", "keep", "pyramid", "withdraw", "compress", "compress-and-keep"):
+        report = evaluate(model, workload, SCHEDULES[name])
+        assert report.floor() == floor
+        assert floor < report.total()
+    one_token = Schedule(stages=(Stage(first_layer=0, tokens=1),))
+    assert floor < evaluate(model, workload, one_token).total()
+
+
+def test_floor_of_llava_by_hand():
+    # encoder 381,918,216,192 + connector 24,159,191,040 + head 262,668,288 + 32 layers at 64
+    # tokens: 2·64·(4·4096² + 3·4096·11008) + 2·64²·32·256 = 25,971,130,368
+    assert evaluate(load_model(LLAVA)).floor() == 406_340_075_520 + 32 * 25_971_130_368
+
+
+# --- compression before and after the connector -------------------------------------------------
+
+
+def compressed(model_id, at, tokens=64):
+    schedule = Schedule(compress=Compress(tokens=tokens, at=at))
+    return evaluate(load_model(model_id), Workload(), schedule)
+
+
+@every_model
+def test_after_the_connector_it_runs_on_all_tokens(model_id):
+    report = compressed(model_id, "after-connector")
+    dense = report.bill(scheduled=False).by_component()
+    pruned = report.bill().by_component()
+    assert pruned["vision"] == dense["vision"]
+    assert pruned["connector"] == dense["connector"]
+    assert report.scheduled.visual == (64,) * report.model.decoder.num_hidden_layers
+
+
+@every_model
+def test_before_the_connector_it_runs_on_the_kept_tokens(model_id):
+    after, before = (compressed(model_id, at) for at in ("after-connector", "before-connector"))
+    assert after.scheduled.query == before.scheduled.query
+    dense, pruned = after.bill().by_component(), before.bill().by_component()
+    for component in ("vision", "decoder", "head"):
+        assert pruned[component] == dense[component]
+    # Every stage of the connector is linear in its tokens: 64 of connector_tokens are left.
+    tokens = before.dense.connector_tokens
+    assert pruned["connector"] * tokens == dense["connector"] * 64
+
+
+@pytest.mark.parametrize(
+    ("model_id", "connector"),
+    [
+        # 2 · 64 · (1024·4096 + 4096·4096)
+        ("llava-1.5-7b", 2_684_354_560),
+        # 2 · 64 · (5120·5120 + 5120·3584): 64 merged tokens
+        ("qwen2.5-vl-7b", 5_704_253_440),
+        # 2 · 64 · (4096·3584 + 3584·3584): 64 shuffled tokens
+        ("internvl3-8b", 3_523_215_360),
+    ],
+)
+def test_connector_on_64_tokens_by_hand(model_id, connector):
+    report = compressed(model_id, "before-connector")
+    assert report.bill().by_component()["connector"] == connector
+
+
+# --- the schedule's normal form -----------------------------------------------------------------
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    amounts=st.lists(st.integers(1, 576), min_size=1, max_size=6),
+    layers=st.lists(st.integers(0, 31), min_size=1, max_size=6, unique=True),
+)
+def test_stages_become_tokens_per_layer(amounts, layers):
+    steps = list(zip(sorted(layers), sorted(amounts, reverse=True), strict=False))
+    stages = tuple(Stage(first_layer=layer, tokens=tokens) for layer, tokens in steps)
+    scheduled = plan(load_model(LLAVA), Workload(), Schedule(stages=stages))
+    expected, amount = [], 576
+    for layer in range(32):
+        amount = dict(steps).get(layer, amount)
+        expected.append(amount)
+    assert scheduled.visual == tuple(expected)
+    assert scheduled.query == scheduled.key == scheduled.ffn
+    assert scheduled.query == scheduled.kv_stored == scheduled.kv_read
+    assert scheduled.query == tuple(tokens + 64 for tokens in expected)
+
+
+@every_convention
+def test_prices_depend_on_the_plan_not_on_how_it_was_asked(convention):
+    model = load_model(LLAVA)
+    asked = [
+        Schedule.keep("0.5", layer=2),
+        Schedule.keep(0.5, layer=2),
+        Schedule(name="FastV", stages=(Stage(first_layer=2, tokens=288),)),
+        Schedule(stages=(Stage(first_layer=2, tokens=288), Stage(first_layer=9, tokens=288))),
+    ]
+    totals = {evaluate(model, Workload(), schedule).total(convention) for schedule in asked}
+    assert len(totals) == 1
+
+
+@pytest.mark.parametrize("convention", ["survey", "gated"])
+def test_published_ratio_is_the_sum_over_layers(convention):
+    """Σ f(n_l) / (T·f(μ)), with f written out."""
+    model = load_model("qwen2.5-vl-7b")
+    report = evaluate(model, Workload(text_tokens=20), SCHEDULES["pyramid"])
+    d, m, matrices = 3584, 18944, 2 if convention == "survey" else 3
+
+    def layer(n):
+        return 4 * n * d * d + 2 * n * n * d + matrices * n * d * m
+
+    n = 1521 + 2 + 20
+    kept = [tokens + 2 + 20 for tokens in (1521, 760, 380, 190)]  # ⌊1521 / 2⌋, / 4, / 8
+    assert report.scheduled.query == tuple(
+        itertools.chain.from_iterable([tokens] * 7 for tokens in kept)
+    )
+    assert report.total(convention, scheduled=False) == 28 * layer(n)
+    assert report.total(convention) == 7 * sum(map(layer, kept))
+
+
+def test_published_bill_scales_with_the_plan_alone():
+    model = load_model(LLAVA)
+    dense = plan(model, Workload())
+    doubled = replace(dense, batch=2)
+    assert published_bill("survey", model, doubled).total == (
+        2 * published_bill("survey", model, dense).total
+    )
+
+
+def test_reports_of_equal_questions_are_equal():
+    def ask() -> Report:
+        return evaluate(load_model(LLAVA), Workload(), Schedule.keep("0.5", layer=2))
+
+    assert ask() == ask()
+    assert ask() != evaluate(load_model(LLAVA), Workload(), Schedule.keep("0.5", layer=3))
