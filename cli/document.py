@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 
-@dataclass(frozen=True)
-class Column:
+class Column(NamedTuple):
     """One column; the unit, if all its cells share one, stands in the header."""
 
     header: str
     align: Literal["left", "right"] = "right"
 
 
-@dataclass(frozen=True)
-class Table:
+class Table(NamedTuple):
     """Cells that are already text; `title` may be empty."""
 
     title: str
@@ -23,8 +20,7 @@ class Table:
     rows: tuple[tuple[str, ...], ...]
 
 
-@dataclass(frozen=True)
-class Document:
+class Document(NamedTuple):
     """A command's answer in all the forms it can take.
 
     Attributes:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -147,6 +146,8 @@ def problem_of(path: Path) -> str:
 
 def replace(path: Path, content: bytes) -> None:
     """Write a file in one step: readers see the old content or the new, never a part."""
+    import tempfile
+
     target = path.resolve()
     mode = target.stat().st_mode & 0o777 if target.exists() else 0o666 & ~_umask()
     handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)

@@ -4,8 +4,6 @@ Options arrive as text and are converted here, so that every mistake ends in the
 sentence: option, value, problem, way out.
 """
 
-from __future__ import annotations
-
 import functools
 import inspect
 import re
@@ -39,7 +37,7 @@ Text = str | None
 Texts = list[str]
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False, repr=False)
 class Request:
     """The shared options as they were typed; `report` answers them."""
 
@@ -256,7 +254,7 @@ class Request:
 _COUNTS = {"visual_tokens": 1, "text_tokens": 0, "new_tokens": 1, "batch": 1}
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False, repr=False)
 class Sink:
     """Where output goes, and in which form."""
 
@@ -278,7 +276,7 @@ class Sink:
         path = None if self.output in (None, "-") else writable(str(self.output))
         if self.format is None:
             return ENDINGS.get(path.suffix.lower() if path else "", "table"), path
-        return one_of(self.format, "--format", get_args(Format)), path  # type: ignore[return-value]
+        return one_of(self.format, "--format", get_args(Format)), path
 
 
 def writable(name: str) -> Path:
@@ -300,7 +298,7 @@ def conventions(text: str | None) -> tuple[Convention, ...]:
     """Return the conventions that --convention names; all of them by default."""
     if text is None or text == "all":
         return CONVENTIONS
-    return (one_of(text, "--convention", (*CONVENTIONS, "all")),)  # type: ignore[return-value]
+    return (one_of(text, "--convention", (*CONVENTIONS, "all")),)
 
 
 ConventionOption = Annotated[

@@ -28,12 +28,13 @@ def as_table(document: Document, *, plain: bool = False) -> str:
         highlight=False,
     )
     width = min(console.width, TEXT_WIDTH)
-    console.print(Text(document.title, style="bold"))
+    head = Text(document.title, style="bold")
     margin = max((len(label) for label, _ in document.facts), default=0) + 4
     for label, text in document.facts:
         lines = textwrap.wrap(text, max(width - margin, 20)) or [""]
-        console.print(Text(f"  {label.ljust(margin - 2)}", style="dim"), end="")
-        console.print(Text(("\n" + " " * margin).join(lines)))
+        head.append(f"\n  {label.ljust(margin - 2)}", style="not bold dim")
+        head.append(("\n" + " " * margin).join(lines), style="not bold")
+    console.print(head)
     for table in document.tables:
         console.print()
         shown = RichTable(
@@ -44,9 +45,11 @@ def as_table(document: Document, *, plain: bool = False) -> str:
         for row in table.rows:
             shown.add_row(*[Text(cell) for cell in row])
         console.print(shown)
-    for note in document.notes:
-        lines = textwrap.wrap(note, width, initial_indent="  ", subsequent_indent="    ")
-        console.print(Text("\n".join(lines), style="dim"))
+    notes = [
+        textwrap.fill(note, width, initial_indent="  ", subsequent_indent="    ")
+        for note in document.notes
+    ]
+    console.print(Text("\n".join(notes), style="dim"))
     assert isinstance(console.file, io.StringIO)
     rendered = [line.rstrip() for line in console.file.getvalue().splitlines()]
     tidy = [line for index, line in enumerate(rendered) if line or rendered[index - 1]]

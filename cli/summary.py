@@ -111,8 +111,8 @@ def notes(report: Report, conventions: tuple[Convention, ...]) -> tuple[str, ...
     if "exact" in conventions:
         floor, dense = report.floor(), report.total("exact", scheduled=False)
         lines.append(
-            f"floor [exact]: {with_prefix(floor, 'FLOP')} = {percent(floor, dense)} of the baseline "
-            "(encoder, connector, head, LLM over text): no pruning inside the LLM goes below"
+            f"floor [exact]: {with_prefix(floor, 'FLOP')} = {percent(floor, dense)} of the "
+            "baseline: encoder, connector, head and LLM over text; no pruning in the LLM goes below"
         )
         if report.schedule is not None:
             lines.append(f"selection: {SELECTION}")

@@ -1,7 +1,5 @@
 """What a model is: architecture figures, each part with the source it was read from."""
 
-from __future__ import annotations
-
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator

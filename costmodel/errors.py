@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any, get_args
 
-if TYPE_CHECKING:
-    from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 
 class TokencostError(Exception):
@@ -35,24 +33,41 @@ class InvalidInput(TokencostError, ValueError):
         return f"{name}{shown} {self.problem}; {self.way_out}"
 
     @classmethod
-    def from_validation(
-        cls, error: ValidationError, known: Iterable[str], prefix: str = ""
-    ) -> InvalidInput:
-        """Turn pydantic's first complaint into one sentence; `known` are the fields to suggest."""
-        first: Any = error.errors(include_url=False)[0]
+    def from_validation(cls, error: ValidationError, spec: type[BaseModel]) -> InvalidInput:
+        """Turn pydantic's first complaint about a spec into one sentence."""
+        complaints: list[Any] = list(error.errors(include_url=False))
+        # A misspelt key also leaves one missing: the misspelling is what to tell.
+        unknown = [item for item in complaints if item["type"] == "extra_forbidden"]
+        first = (unknown or complaints)[0]
         path = [str(part) for part in first["loc"]]
         inner = first.get("ctx", {}).get("error")
         if isinstance(inner, InvalidInput):
-            tail = inner.field.split(".")
-            path = path if path[-1:] == tail[:1] and len(tail) == 1 else path + tail
-            return cls(prefix + ".".join(path), inner.value, inner.problem, inner.way_out)
-        name = prefix + ".".join(path)
+            # The innermost field names itself; its path comes from pydantic.
+            path = [*path, inner.field] if inner.field else path
+            return cls(".".join(path), inner.value, inner.problem, inner.way_out)
+        name = ".".join(path)
         if first["type"] == "extra_forbidden":
-            return cls(name, None, "is not a known key", suggestion(path[-1], known))
+            return cls(name, None, "is not a known key", suggestion(path[-1], _keys(spec, path)))
         if first["type"] == "missing":
             return cls(name, None, "is missing", "add it")
         message = first["msg"].removeprefix("Value error, ")
-        return cls(name, first["input"], message[0].lower() + message[1:], "correct it")
+        value = None if isinstance(first["input"], (dict, BaseModel)) else first["input"]
+        return cls(name, value, message[0].lower() + message[1:], "correct it")
+
+
+def _keys(spec: type[BaseModel], path: Sequence[str]) -> list[str]:
+    """Return the keys that the table at `path`, its last part left out, can have."""
+    for part in path[:-1]:
+        field = spec.model_fields.get(part)
+        nested = [] if field is None else _models(field.annotation)
+        spec = nested[0] if nested else spec
+    return list(spec.model_fields)
+
+
+def _models(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [model for part in get_args(annotation) for model in _models(part)]
 
 
 class UnknownName(InvalidInput):
@@ -86,6 +101,8 @@ def clip(value: object, limit: int = 80) -> str:
 
 def closest(name: str, known: Iterable[str]) -> str:
     """Return the known name that `name` most resembles, or an empty string."""
+    import difflib  # only a slip needs it
+
     matches = difflib.get_close_matches(name.lower(), list(known), n=1, cutoff=0.6)
     return matches[0] if matches else ""
 

@@ -1,57 +1,13 @@
-"""Bills as arithmetic that a reader can check by hand: formula, substitution, result."""
+"""How the token counts that a bill rests on came about, as arithmetic to check by hand.
+
+The bill's own arithmetic is in its entries: formula, substitution, result.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-from .flops import Bill, Entry
 from .plan import TokenPlan
 from .report import Report
 from .schedule import Stage
-
-
-@dataclass(frozen=True, slots=True)
-class Term:
-    """One line of a bill: the same arithmetic in one or more layers.
-
-    Attributes:
-        component, name: Where the term belongs.
-        layers: The layers it stands for; empty for what lies outside the layers.
-        formula, substitution: The closed form, in symbols and in numbers.
-        each: Result for one layer.
-    """
-
-    component: str
-    name: str
-    layers: tuple[int, ...]
-    formula: str
-    substitution: str
-    each: int
-
-    @property
-    def total(self) -> int:
-        """Result over all its layers."""
-        return self.each * max(1, len(self.layers))
-
-
-def terms(bill: Bill) -> tuple[Term, ...]:
-    """Return a bill's terms; layers with the same arithmetic share one. Their sum is the total."""
-    groups: dict[tuple[object, ...], list[Entry]] = {}
-    for entry in bill.entries:
-        outside = entry.layer is None
-        key = (entry.component, outside, entry.name, entry.formula, *entry.values.items())
-        groups.setdefault(key, []).append(entry)
-    return tuple(
-        Term(
-            entries[0].component,
-            entries[0].name,
-            tuple(entry.layer for entry in entries if entry.layer is not None),
-            entries[0].formula,
-            entries[0].substitution,
-            entries[0].amount,
-        )
-        for entries in groups.values()
-    )
 
 
 def token_steps(report: Report) -> tuple[tuple[str, str], ...]:
@@ -65,9 +21,9 @@ def token_steps(report: Report) -> tuple[tuple[str, str], ...]:
     else:
         kept = seen.visual_tokens - seen.separator_tokens
         separators = f" + {seen.separator_tokens} separators" if seen.separator_tokens else ""
-        total = f" = {seen.visual_tokens}" if separators else ""
+        summed = f" = {seen.visual_tokens}" if separators else ""
         lines.append(
-            ("visual tokens M", f"{kept} from the connector{separators}{total} ({seen.note})")
+            ("visual tokens M", f"{kept} from the connector{separators}{summed} ({seen.note})")
         )
     rest = f"{plan.structural_tokens} + {plan.text_tokens}"
     entering = plan.entering_visual_tokens
@@ -79,8 +35,8 @@ def token_steps(report: Report) -> tuple[tuple[str, str], ...]:
     for stage in report.schedule.stages if report.schedule else ():
         left = plan.visual[stage.first_layer]
         length = plan.query[stage.first_layer]
-        kept = _amount(stage, entering, left, rounding)
-        lines.append((f"n from layer {stage.first_layer} on", f"{kept} + {rest} = {length}"))
+        amount = _amount(stage, entering, left, rounding)
+        lines.append((f"n from layer {stage.first_layer} on", f"{amount} + {rest} = {length}"))
     pairs = "n · (n + 1) / 2 per layer" if report.counting.causal else "n · n per layer"
     lines.append(("decoder pairs", pairs))
     if plan.batch > 1:

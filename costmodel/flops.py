@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Iterable
 from typing import Any, Literal, NamedTuple
 
 from . import formulas
 from .architecture import Model
-from .operators import Component, Operator, Part
-from .plan import TokenPlan
+from .operators import COMPONENTS, Component, Operator, Part
+from .plan import TokenPlan, alike
 
 Convention = Literal["survey", "gated", "exact"]
 CONVENTIONS: tuple[Convention, ...] = ("survey", "gated", "exact")
@@ -28,19 +26,25 @@ class Entry(NamedTuple):
     """One priced term.
 
     Attributes:
-        component, layer, part, name: Where it belongs.
+        component, layers, part, name: Where it belongs; `layers` share the same arithmetic and
+            are empty for what lies outside the layers.
         formula: Closed form in the symbols of `formulas`.
         values: Value of each symbol.
-        amount: Result, in the convention's unit.
+        each: Result for one layer, in the convention's unit.
     """
 
     component: Component
-    layer: int | None
+    layers: tuple[int, ...]
     part: Part
     name: str
     formula: str
     values: dict[str, int]
-    amount: int
+    each: int
+
+    @property
+    def amount(self) -> int:
+        """Result over all its layers."""
+        return self.each * (len(self.layers) or 1)
 
     @property
     def substitution(self) -> str:
@@ -48,59 +52,63 @@ class Entry(NamedTuple):
         return formulas.substitute(self.formula, self.values)
 
 
-@dataclass(frozen=True)
-class Bill:
+class Bill(NamedTuple):
     """Entries in one unit, with their sums."""
 
     unit: str
     entries: tuple[Entry, ...]
 
-    @cached_property
+    @property
     def total(self) -> int:
         """Sum of all entries."""
         return sum(entry.amount for entry in self.entries)
 
-    def by(self, key: Callable[[Entry], Any]) -> dict[Any, int]:
-        """Return sums of the entries that share a key, in order of appearance."""
-        sums: dict[Any, int] = defaultdict(int)
-        for entry in self.entries:
-            sums[key(entry)] += entry.amount
-        return dict(sums)
-
     def by_component(self) -> dict[Component, int]:
         """Return sums by component."""
-        return self.by(lambda entry: entry.component)
-
-    def by_layer(self) -> dict[tuple[Component, int | None], int]:
-        """Return sums by component and layer; None holds what lies outside the layers."""
-        return self.by(lambda entry: (entry.component, entry.layer))
+        sums: dict[Component, int] = defaultdict(int)
+        for entry in self.entries:
+            sums[entry.component] += entry.amount
+        return dict(sums)
 
     def by_part(self) -> dict[tuple[Component, int | None, Part], int]:
-        """Return sums by component, layer and part."""
-        return self.by(lambda entry: (entry.component, entry.layer, entry.part))
+        """Return sums by component, layer and part; layer None is what lies outside the layers."""
+        sums: dict[tuple[Component, int | None, Part], int] = defaultdict(int)
+        for entry in self.entries:
+            for layer in entry.layers or (None,):
+                sums[entry.component, layer, entry.part] += entry.each
+        return dict(sums)
 
-    def __add__(self, other: Bill) -> Bill:
-        """Return one bill over the entries of both."""
+    def by_layer(self) -> dict[tuple[Component, int | None], int]:
+        """Return sums by component and layer, layers in order."""
+        sums: dict[tuple[Component, int | None], int] = defaultdict(int)
+        for (component, layer, _), amount in self.by_part().items():
+            sums[component, layer] += amount
+        order = {component: place for place, component in enumerate(COMPONENTS)}
+        outside = -1  # a component's patch embedding, connector or head comes before its layers
+        return dict(
+            sorted(sums.items(), key=lambda item: (order[item[0][0]], _place(item[0][1], outside)))
+        )
+
+    def joined(self, other: Bill) -> Bill:
+        """Return one bill over the entries of both, which have the same unit."""
         assert self.unit == other.unit, "bills of different units do not add up"
         return Bill(self.unit, self.entries + other.entries)
+
+
+def _place(layer: int | None, outside: int) -> int:
+    return outside if layer is None else layer
 
 
 def exact_bill(operators: Iterable[Operator]) -> Bill:
     """Price operators under `exact`: 2 FLOP per MAC."""
     entries = []
     for operator in operators:
-        formula: Any = type(operator).formula
-        entries.append(
-            Entry(
-                operator.component,
-                operator.layer,
-                operator.part,
-                operator.name,
-                f"{formulas.FLOPS_PER_MAC} · {formula.text}",
-                dict(zip(formula.symbols, operator.terms(), strict=True)),
-                formulas.FLOPS_PER_MAC * operator.macs,
-            )
-        )
+        component, layers, part, name = operator[:4]
+        form = operator.formula
+        values = dict(zip(form.symbols, operator.terms, strict=True))
+        formula = f"{formulas.FLOPS_PER_MAC} · {form.text}"
+        each = formulas.FLOPS_PER_MAC * operator.macs
+        entries.append(Entry(component, layers, part, name, formula, values, each))
     return Bill(UNITS["exact"], tuple(entries))
 
 
@@ -118,18 +126,10 @@ def published_bill(convention: Literal["survey", "gated"], model: Model, plan: T
         ("feed-forward", ffn, (d, m)),
     )
     entries = []
-    for layer, n in enumerate(plan.query):
+    for layers, (n,) in alike(zip(plan.query, strict=True)):
         for part, term, sizes in terms:
             values = {"batch": plan.batch, **dict(zip(term.symbols, (n, *sizes), strict=True))}
-            entries.append(
-                Entry(
-                    "decoder",
-                    layer,
-                    part,
-                    part,
-                    term.text if plan.batch == 1 else f"batch · {term.text}",
-                    values,
-                    plan.batch * term(n, *sizes),
-                )
-            )
+            formula = term.text if plan.batch == 1 else f"batch · {term.text}"
+            each = plan.batch * term(n, *sizes)
+            entries.append(Entry("decoder", layers, part, part, formula, values, each))
     return Bill(UNITS[convention], tuple(entries))

@@ -17,7 +17,7 @@ import functools
 import inspect
 import re
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 if TYPE_CHECKING:
     import numpy as np
@@ -27,15 +27,24 @@ if TYPE_CHECKING:
 else:
     Number = TypeVar("Number")
 
-Formula = TypeVar("Formula", bound=Callable[..., Any])
+
+class ClosedForm(Protocol):
+    """A formula that carries its text and the names of its operands."""
+
+    text: str
+    symbols: tuple[str, ...]
+
+    def __call__(self, *operands: Any) -> Any:
+        """Evaluate the closed form; ints give an int, arrays an array."""
+
 
 FLOPS_PER_MAC = 2
 
 
-def closed_form(text: str) -> Callable[[Formula], Formula]:
+def closed_form(text: str) -> Callable[[Callable[..., Any]], ClosedForm]:
     """Attach the closed form `text`, in the function's own argument names, to a formula."""
 
-    def decorate(function: Formula) -> Formula:
+    def decorate(function: Callable[..., Any]) -> ClosedForm:
         @functools.wraps(function)
         def formula(*operands: Any) -> Any:
             return function(*[_operand(value) for value in operands])

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from . import formulas
 from .architecture import LinearStage, Merge, Model, Transformer
 from .operators import Attention, Component, Convolution, Linear, Operator, Part
-from .plan import TokenPlan
+from .plan import TokenPlan, alike
 from .workload import Counting
 
 
@@ -30,20 +30,19 @@ def lower_decode(
     kv_read_l + i keys in layer l. Its head prices one position.
     """
     steps, batch = last - first + 1, plan.batch
+    tokens = batch * steps
     operators: list[Operator] = []
-    for layer, kept in enumerate(plan.kv_read):
+    for layers, (kept,) in alike(zip(plan.kv_read, strict=True)):
         pairs = batch * formulas.decode_pairs(kept, first, last, steps)
-        operators += _block(
-            model.decoder, "decoder", layer, batch * steps, batch * steps, batch * steps, pairs
-        )
-    return (*operators, _head(model, batch * steps))
+        operators += _block(model.decoder, "decoder", layers, tokens, tokens, tokens, pairs)
+    return (*operators, _head(model, tokens))
 
 
 def _vision(model: Model, plan: TokenPlan, counting: Counting) -> Iterator[Operator]:
     vision, patch = model.vision, model.vision.patch_embedding
     yield Convolution(
         component="vision",
-        layer=None,
+        layers=(),
         part="patch embedding",
         name="patch embedding",
         positions=plan.batch * plan.encoder_positions,
@@ -54,23 +53,19 @@ def _vision(model: Model, plan: TokenPlan, counting: Counting) -> Iterator[Opera
     contributing = counting.encoder_layers == "contributing"
     layers = vision.contributing_layers if contributing else vision.num_hidden_layers
     tokens = plan.batch * plan.encoder_tokens
-    for layer in range(layers):
-        pairs = plan.batch * plan.encoder_pairs[layer]
-        yield from _block(vision, "vision", layer, tokens, tokens, tokens, pairs)
+    for same, (pairs,) in alike(zip(plan.encoder_pairs[:layers], strict=True)):
+        yield from _block(vision, "vision", same, tokens, tokens, tokens, plan.batch * pairs)
 
 
 def _connector(model: Model, plan: TokenPlan) -> Iterator[Operator]:
-    merges = [stage.size for stage in model.connector.stages if isinstance(stage, Merge)]
-    tokens = plan.batch * plan.connector_tokens
-    for size in merges:  # before its merges the connector holds size² times as many tokens
-        tokens *= size**2
+    tokens = plan.batch * plan.connector_tokens * model.connector.merge_size**2
     for index, stage in enumerate(model.connector.stages):
         if isinstance(stage, Merge):
             tokens //= stage.size**2
         elif isinstance(stage, LinearStage):
             yield Linear(
                 component="connector",
-                layer=None,
+                layers=(),
                 part="connector",
                 name=f"stage {index} linear",
                 tokens=tokens,
@@ -81,10 +76,10 @@ def _connector(model: Model, plan: TokenPlan) -> Iterator[Operator]:
 
 def _decoder(model: Model, plan: TokenPlan, counting: Counting) -> Iterator[Operator]:
     batch = plan.batch
-    for layer, (query, key, ffn) in enumerate(zip(plan.query, plan.key, plan.ffn, strict=True)):
+    for layers, (query, key, ffn) in alike(zip(plan.query, plan.key, plan.ffn, strict=True)):
         pairs = formulas.causal_pairs(query) if counting.causal else query * key
         yield from _block(
-            model.decoder, "decoder", layer, batch * query, batch * key, batch * ffn, batch * pairs
+            model.decoder, "decoder", layers, batch * query, batch * key, batch * ffn, batch * pairs
         )
 
 
@@ -95,7 +90,7 @@ def _head_positions(plan: TokenPlan, counting: Counting) -> int:
 def _head(model: Model, positions: int) -> Linear:
     return Linear(
         component="head",
-        layer=None,
+        layers=(),
         part="head",
         name="language-model head",
         tokens=positions,
@@ -107,7 +102,7 @@ def _head(model: Model, positions: int) -> Linear:
 def _block(
     stack: Transformer,
     component: Component,
-    layer: int,
+    layers: tuple[int, ...],
     query: int,
     key: int,
     ffn: int,
@@ -119,22 +114,22 @@ def _block(
     key_width = attention.num_key_value_heads * attention.head_dim
 
     def linear(part: Part, name: str, tokens: int, c_in: int, c_out: int) -> Linear:
-        return Linear(component, layer, part, name, tokens, c_in, c_out)
+        return Linear(component, layers, part, name, tokens, c_in, c_out)
 
     yield linear("attention projections", "query", query, hidden, query_width)
     yield linear("attention projections", "key", key, hidden, key_width)
     yield linear("attention projections", "value", key, hidden, key_width)
     yield Attention(
-        component,
-        layer,
-        "attention scores",
-        "scores and values",
-        query,
-        key,
-        pairs,
-        attention.num_attention_heads,
-        attention.head_dim,
-        attention.head_dim,
+        component=component,
+        layers=layers,
+        part="attention scores",
+        name="scores and values",
+        queries=query,
+        keys=key,
+        pairs=pairs,
+        heads=attention.num_attention_heads,
+        query_key_size=attention.head_dim,
+        value_size=attention.head_dim,
     )
     yield linear("attention projections", "output", query, query_width, hidden)
     width = stack.feed_forward.intermediate_size

@@ -13,13 +13,15 @@ def kv_bytes_per_token(decoder: Decoder, bits: int = 16) -> int:
     T · 2 · h_kv · d_h · bits / 8.
     """
     attention = decoder.attention
-    return decoder.num_hidden_layers * formulas.kv_bytes_per_token(
+    total: int = decoder.num_hidden_layers * formulas.kv_bytes_per_token(
         attention.num_key_value_heads, attention.head_dim, bits
     )
+    return total
 
 
 def kv_cache_bytes(model: Model, plan: TokenPlan, bits: int = 16) -> int:
     """Return the KV cache after the prefill, over all layers and the whole batch."""
     attention = model.decoder.attention
     per_token = formulas.kv_bytes_per_token(attention.num_key_value_heads, attention.head_dim, bits)
-    return plan.batch * per_token * sum(plan.kv_stored)
+    total: int = plan.batch * per_token * sum(plan.kv_stored)
+    return total

@@ -1,13 +1,13 @@
 """Exact numbers on entry: what the user typed is what is priced."""
 
-from __future__ import annotations
-
 import math
 import operator
+from collections.abc import Callable
 from fractions import Fraction
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError, ValidationInfo
+from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic_core import core_schema
 
 from .errors import InvalidInput
 
@@ -76,40 +76,58 @@ def ratio(value: Any, field: str) -> Fraction:
     return number
 
 
-class Spec(BaseModel):
-    """Base of all specs: frozen, no unknown keys, errors as one sentence."""
+if TYPE_CHECKING:  # pydantic keeps this name to itself; the class is public as type(BaseModel)
+    from pydantic._internal._model_construction import ModelMetaclass
+else:
+    ModelMetaclass = type(BaseModel)
 
+
+class _SpecType(ModelMetaclass):
+    """Raises `InvalidInput` where a spec is built; parts of it report through the whole."""
+
+    def __call__(cls, *args: Any, **data: Any) -> Any:
+        try:
+            return super().__call__(*args, **data)
+        except ValidationError as error:
+            raise InvalidInput.from_validation(error, cls) from None
+
+
+class Spec(BaseModel, metaclass=_SpecType):
+    """Base of all specs: frozen, no unknown keys, errors as one sentence.
+
+    Raises:
+        InvalidInput: On construction, for the first field that is wrong.
+    """
+
+    # Validators are built on first use: a command needs few of them, and start-up is short.
     model_config = ConfigDict(
-        frozen=True, extra="forbid", arbitrary_types_allowed=True, hide_input_in_errors=True
+        frozen=True,
+        extra="forbid",
+        arbitrary_types_allowed=True,
+        hide_input_in_errors=True,
+        defer_build=True,
     )
 
-    def __init__(self, **data: Any) -> None:
-        """Validate `data`; raise `InvalidInput` for the first field that is wrong."""
-        try:
-            super().__init__(**data)
-        except ValidationError as error:
-            raise InvalidInput.from_validation(error, type(self).model_fields) from None
 
+class Converted:
+    """Annotation of a spec's field: its value is what `convert(value)` returns.
 
-def _named(info: ValidationInfo) -> str:
-    return info.field_name or "value"
+    Plain functions in pydantic's schema, because validators that are found by annotation are
+    inspected once per field, which a command would wait for.
+    """
 
+    def __init__(self, convert: Callable[[Any], Any]) -> None:
+        """Remember the conversion; it raises `InvalidInput` without a field for a bad value."""
+        self.convert = convert
 
-def _count(value: object, info: ValidationInfo) -> int:
-    return whole(value, _named(info))
-
-
-def _positive(value: object, info: ValidationInfo) -> int:
-    return whole(value, _named(info), minimum=1)
-
-
-def _ratio(value: object, info: ValidationInfo) -> Fraction:
-    return ratio(value, _named(info))
+    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> core_schema.CoreSchema:
+        """Tell pydantic to call the conversion."""
+        return core_schema.no_info_plain_validator_function(self.convert)
 
 
 #: A whole number ≥ 0, ≥ 1, and an exact keep ratio in (0, 1].
-Count = Annotated[int, BeforeValidator(_count)]
-Positive = Annotated[int, BeforeValidator(_positive)]
-Ratio = Annotated[Fraction, BeforeValidator(_ratio)]
+Count = Annotated[int, Converted(lambda value: whole(value, ""))]
+Positive = Annotated[int, Converted(lambda value: whole(value, "", minimum=1))]
+Ratio = Annotated[Fraction, Converted(lambda value: ratio(value, ""))]
 
-__all__ = ["LARGEST", "Count", "Positive", "Ratio", "Spec", "ratio", "whole"]
+__all__ = ["LARGEST", "Converted", "Count", "Positive", "Ratio", "Spec", "ratio", "whole"]

@@ -1,12 +1,15 @@
-"""Operators: what a forward pass executes, with shapes instead of prices."""
+"""Operators: what a forward pass executes, with shapes instead of prices.
+
+One operator stands for all layers that execute it on the same shapes; `macs` is for one of them.
+Named tuples, because a command builds hundreds of them before it can print.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Literal, NamedTuple, TypeAlias
 
 from . import formulas
+from .formulas import ClosedForm
 
 Component = Literal["vision", "connector", "decoder", "head", "selection"]
 COMPONENTS: tuple[Component, ...] = ("vision", "connector", "decoder", "head", "selection")
@@ -22,58 +25,51 @@ Part = Literal[
 ]
 
 
-@dataclass(frozen=True, slots=True)
-class Operator:
-    """One matrix product, attention or convolution of a pass, batch included.
+class Linear(NamedTuple):
+    """A matrix product [tokens, in_features] × [in_features, out_features], batch included.
 
     Attributes:
         component: Which part of the model it belongs to.
-        layer: Layer index within the component; None outside the layers.
-        part: What it does (see `Part`).
-        name: Name of the module.
+        layers: Layers of the component that execute it; empty for what lies outside the layers.
+        part, name: What it does, and its module.
     """
 
     component: Component
-    layer: int | None
+    layers: tuple[int, ...]
     part: Part
     name: str
-
-    formula: ClassVar[Callable[..., Any]]
-
-    def terms(self) -> tuple[int, ...]:
-        """Return the operands of the closed form, in its order."""
-        raise NotImplementedError
-
-    @property
-    def macs(self) -> int:
-        """Multiply–accumulates of the operator."""
-        macs: int = type(self).formula(*self.terms())
-        return macs
-
-
-@dataclass(frozen=True, slots=True)
-class Linear(Operator):
-    """A matrix product [tokens, in_features] × [in_features, out_features]."""
-
     tokens: int
     in_features: int
     out_features: int
 
-    formula = staticmethod(formulas.linear_macs)
+    @property
+    def formula(self) -> ClosedForm:
+        """Closed form of the MACs in one layer."""
+        return formulas.linear_macs
 
+    @property
     def terms(self) -> tuple[int, ...]:
-        """Return (n, c_in, c_out)."""
+        """Operands of the closed form: (n, c_in, c_out)."""
         return self.tokens, self.in_features, self.out_features
 
+    @property
+    def macs(self) -> int:
+        """Multiply–accumulates in one layer."""
+        macs: int = self.formula(*self.terms)
+        return macs
 
-@dataclass(frozen=True, slots=True)
-class Attention(Operator):
-    """Q·Kᵀ and A·V over `pairs` query–key pairs in each of `heads` heads.
+
+class Attention(NamedTuple):
+    """Q·Kᵀ and A·V over `pairs` query–key pairs in each of `heads` heads, batch included.
 
     `queries` and `keys` are the tokens on either side; `pairs` is less than their product where
-    windows, images or causal accounting split the sequence.
+    windows, images or causal accounting split the sequence. Other attributes as in `Linear`.
     """
 
+    component: Component
+    layers: tuple[int, ...]
+    part: Part
+    name: str
     queries: int
     keys: int
     pairs: int
@@ -81,24 +77,54 @@ class Attention(Operator):
     query_key_size: int
     value_size: int
 
-    formula = staticmethod(formulas.attention_macs)
+    @property
+    def formula(self) -> ClosedForm:
+        """Closed form of the MACs in one layer."""
+        return formulas.attention_macs
 
+    @property
     def terms(self) -> tuple[int, ...]:
-        """Return (pairs, h, d_qk, d_v)."""
+        """Operands of the closed form: (pairs, h, d_qk, d_v)."""
         return self.pairs, self.heads, self.query_key_size, self.value_size
 
+    @property
+    def macs(self) -> int:
+        """Multiply–accumulates in one layer."""
+        macs: int = self.formula(*self.terms)
+        return macs
 
-@dataclass(frozen=True, slots=True)
-class Convolution(Operator):
-    """A convolution at `positions` output positions; `kernel` is the product of its sizes."""
 
+class Convolution(NamedTuple):
+    """A convolution at `positions` output positions, batch included.
+
+    `in_channels` is per group, `kernel` the product of the kernel's sizes. Other attributes as in
+    `Linear`.
+    """
+
+    component: Component
+    layers: tuple[int, ...]
+    part: Part
+    name: str
     positions: int
     in_channels: int
     out_channels: int
     kernel: int
 
-    formula = staticmethod(formulas.convolution_macs)
+    @property
+    def formula(self) -> ClosedForm:
+        """Closed form of the MACs in one layer."""
+        return formulas.convolution_macs
 
+    @property
     def terms(self) -> tuple[int, ...]:
-        """Return (n, c_in, c_out, k)."""
+        """Operands of the closed form: (n, c_in, c_out, k)."""
         return self.positions, self.in_channels, self.out_channels, self.kernel
+
+    @property
+    def macs(self) -> int:
+        """Multiply–accumulates of the convolution."""
+        macs: int = self.formula(*self.terms)
+        return macs
+
+
+Operator: TypeAlias = Linear | Attention | Convolution

@@ -5,8 +5,9 @@ This is the only place that reads a schedule; whoever prices sees a plan and no 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Iterable
 from fractions import Fraction
+from typing import NamedTuple
 
 from . import formulas
 from .architecture import Model, VisionEncoder
@@ -16,8 +17,7 @@ from .tokens import Size, VisualInput, visual_input
 from .workload import Workload
 
 
-@dataclass(frozen=True, slots=True)
-class TokenPlan:
+class TokenPlan(NamedTuple):
     """Tokens per sequence in every layer; multiply by `batch` for the whole run.
 
     Attributes:
@@ -62,8 +62,7 @@ class TokenPlan:
     def with_visual(self, visual: tuple[int, ...]) -> TokenPlan:
         """Return the plan whose decoder layers process these visual tokens."""
         length = tuple(tokens + self.structural_tokens + self.text_tokens for tokens in visual)
-        return replace(
-            self,
+        return self._replace(
             visual=visual,
             query=length,
             key=length,
@@ -118,6 +117,16 @@ def plan(model: Model, workload: Workload, schedule: Schedule | None = None) -> 
         kv_stored=empty,
         kv_read=empty,
     ).with_visual(visual)
+
+
+def alike(
+    per_layer: Iterable[tuple[int, ...]],
+) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
+    """Group layers by their token counts: [(layers, counts), …] in order of first appearance."""
+    groups: dict[tuple[int, ...], list[int]] = {}
+    for layer, counts in enumerate(per_layer):
+        groups.setdefault(counts, []).append(layer)
+    return [(tuple(layers), counts) for counts, layers in groups.items()]
 
 
 def _compressed(schedule: Schedule, dense: int, connector_tokens: int) -> tuple[int, int]:

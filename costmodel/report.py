@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from .architecture import Model
 from .errors import InvalidInput
@@ -16,8 +15,7 @@ from .workload import Counting, Workload
 Phase = Literal["prefill", "decode", "generation"]
 
 
-@dataclass(frozen=True)
-class Report:
+class Report(NamedTuple):
     """What a model, a workload and a schedule cost.
 
     Attributes:
@@ -32,7 +30,6 @@ class Report:
     counting: Counting
     dense: TokenPlan
     scheduled: TokenPlan
-    _bills: dict[tuple[object, ...], Bill] = field(default_factory=dict, repr=False, compare=False)
 
     def bill(
         self, convention: Convention = "exact", *, scheduled: bool = True, phase: Phase = "prefill"
@@ -42,11 +39,7 @@ class Report:
         The published conventions price prefills only; under `exact`, "decode" is all decode
         forwards of the workload's new tokens and "generation" the prefill with them.
         """
-        side = self.scheduled if scheduled else self.dense
-        key = (convention, scheduled and self.scheduled is not self.dense, phase)
-        if key not in self._bills:
-            self._bills[key] = self._priced(convention, side, phase)
-        return self._bills[key]
+        return self._priced(convention, self.scheduled if scheduled else self.dense, phase)
 
     def _priced(self, convention: Convention, side: TokenPlan, phase: Phase) -> Bill:
         if convention != "exact":
@@ -60,7 +53,7 @@ class Report:
             prefill = exact_bill(lower(self.model, side, self.counting))
         if phase != "prefill" and self.workload.new_tokens > 1:
             decode = exact_bill(lower_decode(self.model, side, 1, self.workload.new_tokens - 1))
-        return prefill + decode
+        return prefill.joined(decode)
 
     def decode_forward(self, step: int = 1, *, scheduled: bool = True) -> Bill:
         """Return the bill of the `step`-th decode forward: kept + step keys in each layer."""

@@ -1,7 +1,5 @@
 """What a reduction method does: primitives that lower to tokens per layer."""
 
-from __future__ import annotations
-
 import math
 from fractions import Fraction
 from typing import Literal, Self, TypeVar
@@ -99,7 +97,7 @@ class Schedule(Spec):
     rounding: Rounding = "floor"
 
     @classmethod
-    def keep(cls, ratio: object, layer: object, rounding: Rounding = "floor") -> Schedule:
+    def keep(cls, ratio: object, layer: object, rounding: Rounding = "floor") -> Self:
         """Return the schedule "from `layer` on, keep `ratio` of the visual tokens".
 
         >>> Schedule.keep(0.5, layer=2).stages[0].ratio

@@ -4,12 +4,9 @@ Each rule is the preprocessing of one family as transformers 5.23 does it, as a 
 image sizes. Sizes are (height, width) in pixels, grids are (rows, columns).
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Literal, NamedTuple, TypeAlias
 
 from pydantic import Field
 
@@ -19,8 +16,7 @@ from .numeric import Count, Positive, Spec
 Size: TypeAlias = tuple[int, int]
 
 
-@dataclass(frozen=True, slots=True)
-class VisualInput:
+class VisualInput(NamedTuple):
     """The visual side of one sequence.
 
     Attributes:

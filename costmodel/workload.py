@@ -1,14 +1,10 @@
 """What a model is asked: images, text, output length, batch, and how its cost is counted."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator
-
 from .errors import InvalidInput
-from .numeric import Count, Positive, Spec, whole
+from .numeric import Converted, Count, Positive, Spec, whole
 from .tokens import LARGEST_SIDE, Size
 
 #: LLaVA's system prompt of 35 tokens and a short question.
@@ -46,14 +42,13 @@ def image_size(value: object, field: str = "image_size") -> Size:
     return height, width
 
 
-def _images(value: object) -> object:
-    if isinstance(value, Sequence) and not isinstance(value, str):
-        if len(value) > MOST_IMAGES:
-            raise InvalidInput(
-                "images", len(value), f"is above {MOST_IMAGES:,}", "price fewer images in a prompt"
-            )
-        return tuple(image_size(image) for image in value)
-    return value
+def _images(value: object) -> tuple[Size, ...]:
+    if not isinstance(value, Sequence) or isinstance(value, str):
+        raise InvalidInput("", value, "is not a list of image sizes", "give (height, width) pairs")
+    if len(value) > MOST_IMAGES:
+        many = f"has {len(value):,} images, above {MOST_IMAGES:,}"
+        raise InvalidInput("", None, many, "price fewer images in a prompt")
+    return tuple(image_size(image, "") for image in value)
 
 
 class Workload(Spec):
@@ -69,7 +64,7 @@ class Workload(Spec):
         batch: Equal requests without padding; every total is multiplied by it.
     """
 
-    images: Annotated[tuple[Size, ...], BeforeValidator(_images)] = ()
+    images: Annotated[tuple[Size, ...], Converted(_images)] = ()
     visual_tokens: Positive | None = None
     text_tokens: Count = DEFAULT_TEXT_TOKENS
     new_tokens: Positive = 1

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
 from ...costmodel import Bill, Report
-from ...costmodel.explain import Term, terms, token_steps
+from ...costmodel.explain import token_steps
 from ...costmodel.flops import UNITS, Convention
 from ...costmodel.numeric import whole
 from ...costmodel.operators import COMPONENTS
@@ -21,7 +21,7 @@ from ..units import percent, prefix, ranges, scaled
 app = typer.Typer()
 
 Row = dict[str, Any]
-LEFT = "left"
+LEFT: Literal["left"] = "left"
 
 
 @app.command()
@@ -172,24 +172,20 @@ def _terms(report: Report, phase: str, name: Convention, sides: tuple[Bill, Bill
             "convention": name,
             "phase": phase,
             "side": side,
-            "component": term.component,
-            "layers": _layer_text(term),
-            "term": term.name,
-            "formula": term.formula,
-            "substitution": term.substitution,
-            "result": term.each,
-            "times": max(1, len(term.layers)),
-            "total": term.total,
+            "component": entry.component,
+            "layers": ranges(entry.layers),
+            "term": entry.name,
+            "formula": entry.formula,
+            "substitution": entry.substitution,
+            "result": entry.each,
+            "times": len(entry.layers) or 1,
+            "total": entry.amount,
             "unit": UNITS[name],
         }
         for side, bill in labelled
         if side == "baseline" or report.schedule is not None
-        for term in terms(bill)
+        for entry in bill.entries
     ]
-
-
-def _layer_text(term: Term) -> str:
-    return ranges(term.layers)
 
 
 def _payload(report: Report, components: list[Row], step: int) -> Row:

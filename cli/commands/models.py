@@ -83,9 +83,7 @@ def _listing(pattern: str) -> Document:
                 ),
             ),
         ),
-        notes=(
-            "figures: how well they were checked; `tokencost models show ID` gives the sources",
-        ),
+        notes=("figures: how well they were checked; `tokencost models show ID` gives sources",),
         sentence="",
         payload=rows,
         records=tuple(rows),
@@ -127,8 +125,9 @@ def _card(model: Model) -> Document:
             (
                 "default",
                 f"{height}×{width}: {dense.encoder_tokens:,} encoder tokens, "
-                f"{dense.connector_tokens:,} connector tokens, {dense.dense_visual_tokens:,} visual "
-                f"tokens, {dense.structural_tokens} structural",
+                f"{dense.connector_tokens:,} connector tokens, "
+                f"{dense.dense_visual_tokens:,} visual tokens, "
+                f"{dense.structural_tokens} structural tokens",
             ),
             ("KV cache", f"{kv_bytes_per_token(model.decoder):,} bytes per token at 16 bit"),
         ),

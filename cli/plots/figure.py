@@ -23,7 +23,7 @@ COLOURS = {
     "other": "#999999",
 }
 #: Text stays text in vector files, and files do not change with the day they are made.
-STYLE: dict[str, Any] = {
+STYLE: Any = {
     "font.size": 8,
     "axes.spines.top": False,
     "axes.spines.right": False,

@@ -38,6 +38,13 @@ def draw(report: Report, convention: Convention) -> Figure:
             _bars(axis, stacks[name], power)
             axis.set_title("vision encoder" if name == "vision" else "LLM decoder", fontsize=8)
             axis.set_xlabel("layer")
+        highest = max(
+            amount
+            for name in names
+            for side in ("baseline", "scheduled")
+            for amount in _totals(stacks, name, side)
+        )
+        axes[0].set_ylim(0, 1.06 * highest / 10**power)
         axes[0].set_ylabel(f"{letter}{UNITS[convention]} per layer")
         _legend(figure, report)
         figure.suptitle(_title(report, convention), fontsize=8, x=0.01, ha="left")
@@ -72,7 +79,6 @@ def _bars(axis: Axes, stack: dict[str, dict[int, Any]], power: int) -> None:
     edges = [layer - 0.5 for layer in range(len(baseline) + 1)]
     axis.stairs(baseline, edges, color="black", linewidth=1.0, baseline=None)
     axis.set_xlim(-0.7, len(baseline) - 0.3)
-    axis.set_ylim(bottom=0)
     axis.grid(axis="y", linewidth=0.3, color="0.8")
     axis.set_axisbelow(True)
 
@@ -101,6 +107,10 @@ def _title(report: Report, convention: Convention) -> str:
         lines.append(f"schedule: {schedule_text(report)}")
     if convention == "exact":
         lines.append(counted(report))
+        by_layer = report.bill(convention).by_layer()
+        outside = sum(amount for (_, layer), amount in by_layer.items() if layer is None)
+        share = with_prefix(outside, unit)
+        lines.append(f"not drawn: patch embedding, connector and head, {share} together")
     if report.model.unverified:
         lines.append(f"unverified figures: {', '.join(report.model.unverified)}")
     return "\n".join(lines)
