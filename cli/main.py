@@ -94,7 +94,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     except TokencostError as error:
         _fail(f"a data file of tokencost is wrong, please report it: {error}", 1)
     except typer.TyperException as error:
-        _fail(_usage_sentence(error), getattr(error, "exit_code", 2))
+        _fail(_usage_sentence(error, words), getattr(error, "exit_code", 2))
     except BrokenPipeError:
         # The reader of our output left (`| head`): not an error, and nothing more can be said.
         sys.stderr.close()
@@ -109,16 +109,17 @@ def _fail(sentence: str, status: int) -> NoReturn:
     sys.exit(status)
 
 
-def _usage_sentence(error: Any) -> str:
+def _usage_sentence(error: Any, words: list[str]) -> str:
     """Rewrite a complaint of the argument parser as one sentence with a way out."""
-    path = error.ctx.command_path if getattr(error, "ctx", None) else "tokencost"
+    context = getattr(error, "ctx", None)
+    command = " ".join(["tokencost", *(word for word in words[:1] if word in COMMANDS)])
+    path = context.command_path if context else command
     way_out = f"see `{path} --help`"
-    option = getattr(error, "option_name", None)
-    if option and error.__class__.__name__ == "NoSuchOption":
-        close = sorted(error.possibilities or ())
-        hint = f"did you mean {' or '.join(close)}?" if close else way_out
-        return f"{clip(option)} is not an option of `{path}`; {hint}"
-    if option:
-        return f"{clip(option)} needs a value; {way_out}"
-    message = clip(error.format_message(), 300).rstrip(".")
-    return f"{message[0].lower() + message[1:]}; {way_out}"
+    possibilities = getattr(error, "possibilities", None)
+    if error.__class__.__name__ == "NoSuchOption":
+        hint = f"did you mean {' or '.join(sorted(possibilities))}?" if possibilities else way_out
+        return f"{clip(error.option_name)} is not an option of `{path}`; {hint}"
+    message = clip(getattr(error, "message", "") or error.format_message(), 300)
+    message, _, guess = message.partition(" Did you mean ")
+    message = message.rstrip(".").replace("'", "")
+    return f"{message[0].lower() + message[1:]}; {f'did you mean {guess}' if guess else way_out}"

@@ -21,6 +21,7 @@ from ..costmodel.numeric import ratio, whole
 from ..costmodel.schedule import Compress, Rounding
 from ..costmodel.workload import DEFAULT_TEXT_TOKENS, MOST_IMAGES, image_size
 from ..presets import load_model, read_schedule
+from ..presets.schedule_file import in_file
 
 Format = Literal["table", "json", "csv", "markdown", "latex"]
 #: Formats that a file's ending stands for when --format is not given.
@@ -239,10 +240,7 @@ class Request:
         """Name a spec's field by the option that set it."""
         name, value = error.field, error.value
         if self.schedule is not None and name.startswith(("stages.", "compress.")):
-            shown = "" if value is None else f"{value} "
-            return InvalidInput(
-                "--schedule", f"{self.schedule}: {name}", f"{shown}{error.problem}", error.way_out
-            )
+            return in_file(error, Path(self.schedule), "--schedule")
         name = re.sub(r"^stages\.\d+\.first_layer$", "--prune-layer", name)
         name = re.sub(r"^stages\.\d+\.ratio$", "--keep", name)
         name = name.replace("compress.tokens", "--tokens")

@@ -44,15 +44,32 @@ class InvalidInput(TokencostError, ValueError):
         if isinstance(inner, InvalidInput):
             # The innermost field names itself; its path comes from pydantic.
             path = [*path, inner.field] if inner.field else path
-            return cls(".".join(path), inner.value, inner.problem, inner.way_out)
-        name = ".".join(path)
-        if first["type"] == "extra_forbidden":
+        name = ".".join(path) or spec.__name__.lower()
+        if isinstance(inner, InvalidInput):
+            return cls(name, inner.value, inner.problem, inner.way_out)
+        kind = first["type"]
+        if kind == "extra_forbidden":
             return cls(name, None, "is not a known key", suggestion(path[-1], _keys(spec, path)))
-        if first["type"] == "missing":
+        if kind == "missing":
             return cls(name, None, "is missing", "add it")
-        message = first["msg"].removeprefix("Value error, ")
         value = None if isinstance(first["input"], (dict, BaseModel)) else first["input"]
+        if kind == "literal_error":
+            choices = first["ctx"]["expected"].replace("'", "").replace(" or ", ", ")
+            return cls(name, value, "is not a choice", f"choose from {choices}")
+        if kind in _SHAPES:
+            return cls(name, value, f"is not {_SHAPES[kind]}", f"give {_SHAPES[kind]}")
+        message = first["msg"].removeprefix("Value error, ")
         return cls(name, value, message[0].lower() + message[1:], "correct it")
+
+
+#: What pydantic's commonest complaints are about, in words.
+_SHAPES = {
+    "tuple_type": "a list",
+    "model_type": "a table of keys",
+    "model_attributes_type": "a table of keys",
+    "string_type": "a text",
+    "bool_type": "true or false",
+}
 
 
 def _keys(spec: type[BaseModel], path: Sequence[str]) -> list[str]:
@@ -103,7 +120,9 @@ def closest(name: str, known: Iterable[str]) -> str:
     """Return the known name that `name` most resembles, or an empty string."""
     import difflib  # only a slip needs it
 
-    matches = difflib.get_close_matches(name.lower(), list(known), n=1, cutoff=0.6)
+    names, wanted = list(known), name.lower()
+    matches = difflib.get_close_matches(wanted, names, n=1, cutoff=0.6)
+    matches += [known for known in names if len(wanted) > 2 and known.startswith(wanted)]
     return matches[0] if matches else ""
 
 

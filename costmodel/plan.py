@@ -140,7 +140,7 @@ def _compressed(schedule: Schedule, dense: int, connector_tokens: int) -> tuple[
         assert compress.ratio is not None
         kept = kept_tokens(compress.ratio, dense, schedule.rounding)
         field, value = "compress.ratio", _shown(compress.ratio)
-    _check_amount(field, value, kept, dense, "the model has")
+    _check_amount(field, value, kept, dense, "of these images")
     if compress.at == "after-connector":
         return kept, connector_tokens
     if kept > connector_tokens:
@@ -190,7 +190,7 @@ def _stage_tokens(stage: Stage, where: str, entering: int, current: int, roundin
         assert stage.ratio is not None
         kept = kept_tokens(stage.ratio, entering, rounding)
         field, value = where + "ratio", _shown(stage.ratio)
-    _check_amount(field, value, kept, entering, "enter the LLM:")
+    _check_amount(field, value, kept, entering, "that enter the LLM")
     if kept > current:
         raise InvalidInput(
             field,
@@ -201,7 +201,7 @@ def _stage_tokens(stage: Stage, where: str, entering: int, current: int, roundin
     return kept
 
 
-def _check_amount(field: str, value: str, kept: int, most: int, whose: str) -> None:
+def _check_amount(field: str, value: str, kept: int, most: int, which: str) -> None:
     if kept < 1:
         raise InvalidInput(
             field,
@@ -211,7 +211,7 @@ def _check_amount(field: str, value: str, kept: int, most: int, whose: str) -> N
         )
     if kept > most:
         raise InvalidInput(
-            field, value, f"is more than {whose} {most:,} visual tokens", f"give 1 to {most}"
+            field, value, f"is more than the {most:,} visual tokens {which}", f"give 1 to {most}"
         )
 
 

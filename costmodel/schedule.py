@@ -71,9 +71,9 @@ def _exactly_one(spec: SpecType, *fields: str) -> SpecType:
     given = [field for field in fields if getattr(spec, field) is not None]
     if len(given) != 1:
         raise InvalidInput(
-            "amount",
-            " and ".join(given) or None,
-            "is ambiguous" if given else "is missing",
+            "",
+            None,
+            f"gives {' and '.join(given) or 'no amount'}",
             f"give exactly one of {', '.join(fields)}",
         )
     return spec

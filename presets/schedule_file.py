@@ -20,6 +20,7 @@ from decimal import Decimal
 from pathlib import Path
 
 from ..costmodel import InvalidInput, Schedule
+from ..costmodel.errors import clip
 
 #: A schedule takes a few lines; anything larger is another kind of file.
 LARGEST_FILE = 1 << 20
@@ -48,34 +49,34 @@ def read_schedule(path: Path, field: str = "schedule") -> Schedule:
     try:
         return Schedule(**content)
     except InvalidInput as error:
-        line = _line_of(text, error.field.split("."))
-        where = (
-            f"{path.name}, line {line}: {error.field}" if line else f"{path.name}: {error.field}"
-        )
-        raise InvalidInput(field, where, _problem(error), error.way_out) from None
+        raise in_file(error, path, field, text) from None
 
 
-def _problem(error: InvalidInput) -> str:
-    return error.problem if error.value is None else f"{error.value} {error.problem}"
+def in_file(error: InvalidInput, path: Path, field: str, text: str | None = None) -> InvalidInput:
+    """Return an error about a schedule's field as one about the line of the file it stands in."""
+    text = path.read_text(encoding="utf-8") if text is None else text
+    line = _line_of(text, error.field.split("."))
+    place = f"{path.name}, line {line}:" if line else f"{path.name}:"
+    value = "" if error.value is None else f"{clip(error.value)} "
+    return InvalidInput(field, place, f"{error.field} {value}{error.problem}", error.way_out)
 
 
 def _line_of(text: str, path: list[str]) -> int | None:
     """Return the line of a dotted key, or of the table that lacks it; None if it is not found."""
     lines = text.splitlines()
-    start = 0
-    if len(path) > 1:
-        headers = [
-            number
-            for number, line in enumerate(lines)
-            if re.match(rf"\s*\[+\s*{re.escape(path[0])}\s*\]+", line)
-        ]
-        index = int(path[1]) if path[1].isdigit() else 0
-        if index >= len(headers):
-            return None
-        start = headers[index]
-    for number in range(start, len(lines)):
-        if re.match(rf"\s*\"?{re.escape(path[-1])}\"?\s*=", lines[number]):
-            return number + 1
-        if number > start and lines[number].lstrip().startswith("["):
-            break
-    return start + 1 if len(path) > 1 else None
+    table = re.compile(rf"\s*\[+\s*{re.escape(path[0])}\s*\]+")
+    headers = [number for number, line in enumerate(lines) if table.match(line)]
+    index = int(path[1]) if len(path) > 1 and path[1].isdigit() else 0
+    if index >= len(headers):  # a plain key, or tables written inline behind it
+        return _first_line(lines, 0, path[0])
+    start = headers[index]
+    end = next(
+        (n for n in range(start + 1, len(lines)) if lines[n].lstrip().startswith("[")), len(lines)
+    )
+    return _first_line(lines[:end], start, path[-1]) or start + 1
+
+
+def _first_line(lines: list[str], start: int, key: str) -> int | None:
+    assignment = re.compile(rf"\s*[\"']?{re.escape(key)}[\"']?\s*=")
+    found = (n + 1 for n in range(start, len(lines)) if assignment.match(lines[n]))
+    return next(found, None)
