@@ -16,8 +16,12 @@ def deliver(sink: Sink, build: Callable[[], Document]) -> None:
     form, path = sink.chosen()
     text = render(build(), form, to_file=path is not None)
     if path is None:
-        sys.stdout.write(text)
-        sys.stdout.flush()
+        try:
+            sys.stdout.write(text)
+            sys.stdout.flush()
+        except BrokenPipeError:
+            # The reader left (`| head`): fine, but Python would complain at exit.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     else:
         replace(path, text.encode())
 

@@ -18,7 +18,10 @@ from ..costmodel.version import __version__
 #: when its command is chosen, because typer builds every option of every command that it knows.
 COMMANDS: dict[str, tuple[str, str]] = {
     "ratio": ("ratio", "Compare a reduction schedule with the dense model, per convention."),
-    "cost": ("cost", "Print the full bill: components, layers, prefill, decode, generation."),
+    "cost": (
+        "cost",
+        "Print the full bill: components, layers, prefill, decode forward, generation.",
+    ),
     "plot": ("plot", "Draw cost-vs-layer curves as PNG, SVG or PDF."),
     "models": ("models", "List the models that are known, and show their figures."),
 }
@@ -95,10 +98,9 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         _fail(f"a data file of tokencost is wrong, please report it: {error}", 1)
     except typer.TyperException as error:
         _fail(_usage_sentence(error, words), getattr(error, "exit_code", 2))
-    except BrokenPipeError:
-        # The reader of our output left (`| head`): not an error, and nothing more can be said.
-        sys.stderr.close()
-        sys.exit(0)
+    except OSError as error:
+        place = f" {error.filename}" if error.filename else ""
+        _fail(f"the system refused{place}: {error.strerror}", 1)
     except (KeyboardInterrupt, typer.Abort):
         _fail("interrupted", 130)
     sys.exit(status if isinstance(status, int) else 0)

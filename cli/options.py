@@ -46,14 +46,14 @@ class Request:
         Text, option(_WORK, "--model", "Model preset; see `tokencost models list`.", "ID")
     ] = None
     images: Annotated[
-        Text, option(_WORK, "--images", "Images in the prompt [default: 1].", "N")
+        Text, option(_WORK, "--images", "Images in the prompt (default: 1).", "N")
     ] = None
     image_size: Annotated[
         Texts,
         option(
             _WORK,
             "--image-size",
-            "Image size in pixels; repeat it for images of different sizes [default: the model's].",
+            "Image size in pixels; repeat it for images of different sizes (default: the model's).",
             "HxW",
         ),
     ] = ()  # type: ignore[assignment]
@@ -71,7 +71,7 @@ class Request:
         option(
             _WORK,
             "--text-tokens",
-            f"Text tokens N: system prompt and question [default: {DEFAULT_TEXT_TOKENS}].",
+            f"Text tokens N: system prompt and question (default: {DEFAULT_TEXT_TOKENS}).",
             "N",
         ),
     ] = None
@@ -80,12 +80,12 @@ class Request:
         option(
             _WORK,
             "--new-tokens",
-            "Tokens generated; the prefill gives the first [default: 1].",
+            "Tokens generated; the prefill gives the first (default: 1).",
             "M",
         ),
     ] = None
     batch: Annotated[
-        Text, option(_WORK, "--batch", "Equal requests in a batch [default: 1].", "B")
+        Text, option(_WORK, "--batch", "Equal requests in a batch (default: 1).", "B")
     ] = None
     prune_layer: Annotated[
         Texts,
@@ -114,7 +114,7 @@ class Request:
             _PLAN,
             "--tokens-at",
             "Whether the connector runs on all tokens or on the kept ones "
-            "[default: after-connector].",
+            "(default: after-connector).",
             "after-connector|before-connector",
         ),
     ] = None
@@ -126,7 +126,7 @@ class Request:
         option(
             _PLAN,
             "--rounding",
-            "How a share becomes whole tokens [default: floor].",
+            "How a share becomes whole tokens (default: floor).",
             "floor|round|ceil|float-floor",
         ),
     ] = None
@@ -136,14 +136,14 @@ class Request:
     ] = False
     logits: Annotated[
         Text,
-        option(_COUNT, "--logits", "Positions that the head prices [default: last].", "last|all"),
+        option(_COUNT, "--logits", "Positions that the head prices (default: last).", "last|all"),
     ] = None
     encoder_layers: Annotated[
         Text,
         option(
             _COUNT,
             "--encoder-layers",
-            "Encoder layers that run, or only those whose output is used [default: computed].",
+            "Encoder layers that run, or only those whose output is used (default: computed).",
             "computed|contributing",
         ),
     ] = None
@@ -261,7 +261,7 @@ class Sink:
         option(
             _OUT,
             "--format",
-            "Form of the output [default: table, or what --output ends in].",
+            "Form of the output (default: table, or what --output ends in).",
             "table|json|csv|markdown|latex",
         ),
     ] = None
@@ -304,7 +304,7 @@ ConventionOption = Annotated[
     option(
         _COUNT,
         "--convention",
-        "Convention of the figures [default: all].",
+        "Convention of the figures (default: all).",
         "survey|gated|exact|all",
     ),
 ]

@@ -19,22 +19,25 @@ SELECTION = "not specified, 0 counted"
 
 def facts(report: Report) -> tuple[tuple[str, str], ...]:
     """Return what was asked and assumed, for people."""
-    model, workload, plan = report.model, report.workload, report.scheduled
+    model, plan = report.model, report.scheduled
     lines = [
         ("model", f"{model.id} ({model.family}), figures {model.status}"),
         ("images", f"{_sizes(plan.images)} → {plan.visual_input.note}"),
         ("tokens", _tokens(report)),
+        ("request", _request(report)),
         ("schedule", schedule_text(report)),
         ("per layer", f"{compact(plan.query)} tokens"),
         ("average", _average(report)),
         ("counted", counted(report)),
     ]
-    if workload.new_tokens > 1:
-        lines.append(("output", f"{workload.new_tokens} new tokens: 1 prefill, "
-                      f"{workload.new_tokens - 1} decode forwards"))  # fmt: skip
-    if workload.batch > 1:
-        lines.append(("batch", f"{workload.batch} equal requests; totals are for all of them"))
     return tuple(lines)
+
+
+def _request(report: Report) -> str:
+    batch, new = report.workload.batch, report.workload.new_tokens
+    requests = f"batch {batch}" + (f": totals are for all {batch} requests" if batch > 1 else "")
+    forwards = "prefill" if new == 1 else f"prefill and {new - 1} decode forwards"
+    return f"{requests}; {new} new token{'s' * (new > 1)}: {forwards}"
 
 
 def _sizes(images: tuple[Size, ...]) -> str:
@@ -93,16 +96,13 @@ def counted(report: Report) -> str:
     counting, vision = report.counting, report.model.vision
     pairs = "causal pairs" if counting.causal else "all query–key pairs, masks ignored"
     head = "last position" if counting.logits == "last" else "all positions"
-    layers = (
-        vision.contributing_layers
-        if counting.encoder_layers == "contributing"
-        else vision.num_hidden_layers
-    )
-    text = f"{pairs}; logits of the {head}; {layers} encoder layers {counting.encoder_layers}"
-    dead = vision.num_hidden_layers - vision.contributing_layers
-    if dead:
-        text += f", {dead} without use" if layers == vision.num_hidden_layers else ""
-    return text
+    computed, contributing = vision.num_hidden_layers, vision.contributing_layers
+    layers = f"{computed} encoder layers computed"
+    if counting.encoder_layers == "contributing":
+        layers = f"{contributing} contributing encoder layers of {computed}"
+    elif contributing < computed:
+        layers += f" ({computed - contributing} without use)"
+    return f"{pairs}; logits of the {head}; {layers}"
 
 
 def notes(report: Report, conventions: tuple[Convention, ...]) -> tuple[str, ...]:
@@ -114,6 +114,13 @@ def notes(report: Report, conventions: tuple[Convention, ...]) -> tuple[str, ...
             f"floor [exact]: {with_prefix(floor, 'FLOP')} = {percent(floor, dense)} of the "
             "baseline: encoder, connector, head and LLM over text; no pruning in the LLM goes below"
         )
+        unused = report.unused_encoder_flops()
+        if unused:
+            included = "included" if report.counting.encoder_layers == "computed" else "left out"
+            lines.append(
+                f"encoder layers without use: {with_prefix(unused, 'FLOP')}, {included} "
+                "(--encoder-layers)"
+            )
         if report.schedule is not None:
             lines.append(f"selection: {SELECTION}")
     if report.workload.new_tokens > 1 and conventions != ("exact",):

@@ -14,7 +14,7 @@ from .workload import Counting
 def lower(model: Model, plan: TokenPlan, counting: Counting) -> tuple[Operator, ...]:
     """List the operators of a prefill: encoder, connector, decoder, head; batch included."""
     return (
-        *_vision(model, plan, counting),
+        *lower_vision(model, plan, counting),
         *_connector(model, plan),
         *_decoder(model, plan, counting),
         _head(model, plan.batch * _head_positions(plan, counting)),
@@ -38,7 +38,8 @@ def lower_decode(
     return (*operators, _head(model, tokens))
 
 
-def _vision(model: Model, plan: TokenPlan, counting: Counting) -> Iterator[Operator]:
+def lower_vision(model: Model, plan: TokenPlan, counting: Counting) -> Iterator[Operator]:
+    """Yield the encoder's operators; layers without use are left out when counting says so."""
     vision, patch = model.vision, model.vision.patch_embedding
     yield Convolution(
         component="vision",

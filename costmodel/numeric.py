@@ -89,7 +89,8 @@ class _SpecType(ModelMetaclass):
         try:
             return super().__call__(*args, **data)
         except ValidationError as error:
-            raise InvalidInput.from_validation(error, cls) from None
+            spec: Any = cls
+            raise InvalidInput.from_validation(error, spec) from None
 
 
 class Spec(BaseModel, metaclass=_SpecType):

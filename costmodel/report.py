@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 from .architecture import Model
 from .errors import InvalidInput
 from .flops import Bill, Convention, exact_bill, published_bill
-from .lower import lower, lower_decode
+from .lower import lower, lower_decode, lower_vision
 from .plan import TokenPlan, plan
 from .schedule import Schedule
 from .workload import Counting, Workload
@@ -82,6 +82,15 @@ class Report(NamedTuple):
         """
         text_only = self.dense.without_visual()
         return self._priced("exact", text_only, self.priced_phase("exact")).total
+
+    def unused_encoder_flops(self) -> int:
+        """Return the exact FLOPs of encoder layers that are computed without contributing."""
+        vision = [
+            lower_vision(self.model, self.dense, Counting(encoder_layers=layers))
+            for layers in ("computed", "contributing")
+        ]
+        computed, contributing = (exact_bill(operators).total for operators in vision)
+        return computed - contributing
 
 
 def evaluate(

@@ -78,7 +78,7 @@ def count_by_module(
     )
     ledger: _Ledger[Owner] = _Ledger(lambda: counter.flop_counts["Global"])
     unseen: set[str] = set()
-    hooks = []
+    hooks: list[Any] = []
     try:
         for module, owner in owners.items():
             hooks += ledger.attach(module, owner)
@@ -133,7 +133,7 @@ def _watch(known: Container[object], unseen: set[str]) -> TorchDispatchMode:
     """Return a mode that notes the products executed under it that are not `known`."""
     from torch.utils._python_dispatch import TorchDispatchMode
 
-    class Watch(TorchDispatchMode):
+    class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         def __torch_dispatch__(
             self, func: Any, types: Any, args: Any = (), kwargs: Any = None
         ) -> Any:
@@ -142,4 +142,4 @@ def _watch(known: Container[object], unseen: set[str]) -> TorchDispatchMode:
                 unseen.add(str(operator))
             return func(*args, **(kwargs or {}))
 
-    return Watch()
+    return Watch()  # type: ignore[no-untyped-call]

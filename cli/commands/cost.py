@@ -18,7 +18,7 @@ from ..options import ConventionOption, Request, Sink, conventions, option, shar
 from ..summary import facts, heading, notes
 from ..units import percent, prefix, ranges, scaled
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 
 Row = dict[str, Any]
 LEFT: Literal["left"] = "left"
@@ -134,9 +134,12 @@ def _layers(report: Report, name: Convention) -> list[Row]:
     dense = report.bill(name, scheduled=False).by_layer()
     scheduled = report.bill(name).by_layer()
     parameters = layer_parameters(report.model)
+    places: list[Any] = list(dense)
+    if name == "exact":  # embedding and final norm: parameters, but no FLOPs
+        places += [place for place in parameters if place not in dense]
     rows = []
-    for (component, layer), baseline in dense.items():
-        amount = scheduled.get((component, layer), 0)
+    for component, layer in places:
+        baseline, amount = dense.get((component, layer), 0), scheduled.get((component, layer), 0)
         rows.append(
             {
                 "convention": name,
@@ -204,6 +207,7 @@ def _payload(report: Report, components: list[Row], step: int) -> Row:
         priced["exact"]["decode_forward"]["keys_per_layer"] = [
             kept + step for kept in report.scheduled.kv_read
         ]
+        priced["exact"]["unused_encoder_layers"] = report.unused_encoder_flops()
         priced["exact"]["floor"] = report.floor()
     return {
         "parameters": {**parameters, "total": sum(parameters.values())},

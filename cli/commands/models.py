@@ -17,7 +17,9 @@ from ..options import Sink, shares
 from ..summary import SCHEMA_VERSION
 from ..units import percent
 
-app = typer.Typer(help="List the models that are known, and show their figures.")
+app = typer.Typer(
+    help="List the models that are known, and show their figures.", add_completion=False
+)
 
 
 @app.command("list")

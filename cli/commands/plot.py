@@ -10,7 +10,7 @@ from ...costmodel.flops import CONVENTIONS
 from ..options import Request, Text, one_of, option, shares
 from ..plots.figure import figure_file, save
 
-app = typer.Typer(help="Draw cost-vs-layer curves as PNG, SVG or PDF.")
+app = typer.Typer(help="Draw cost-vs-layer curves as PNG, SVG or PDF.", add_completion=False)
 
 
 @app.callback()

@@ -15,7 +15,7 @@ from ..options import ConventionOption, Request, Sink, conventions, shares
 from ..summary import counted, facts, heading, notes, schedule_text
 from ..units import percent, prefix, scaled
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 
 
 @app.command()
@@ -99,6 +99,7 @@ def _payload(report: Report, records: list[dict[str, Any]]) -> dict[str, Any]:
             exact = result["conventions"]["exact"]
             exact.setdefault("components", {})[record["component"]] = figures
     if "exact" in result["conventions"]:
+        result["conventions"]["exact"]["unused_encoder_layers"] = report.unused_encoder_flops()
         floor, dense = report.floor(), report.total("exact", scheduled=False)
         result["floor"] = {
             "convention": "exact",

@@ -55,6 +55,8 @@ def figure_file(name: str | None) -> Path:
 
 def save(figure: Figure, path: Path) -> None:
     """Write the figure in the form that the path's ending names."""
+    import matplotlib as mpl
+
     buffer = io.BytesIO()
     form = path.suffix.lower()[1:]
     undated: dict[str, dict[str, Any]] = {
@@ -62,5 +64,6 @@ def save(figure: Figure, path: Path) -> None:
         "pdf": {"CreationDate": None},
         "png": {},
     }
-    figure.savefig(buffer, format=form, dpi=200, metadata=undated[form])
+    with mpl.rc_context(STYLE):
+        figure.savefig(buffer, format=form, dpi=200, metadata=undated[form])
     replace(path, buffer.getvalue())

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from ..costmodel import InvalidInput, MissingExtra
-from ..costmodel.operators import Component
 from ..costmodel.tokens import Size
 from .counters import count_by_module
 
@@ -21,8 +21,10 @@ if TYPE_CHECKING:
     from torch.nn import Module
     from transformers import Cache, PreTrainedConfig, PreTrainedModel
 
-#: A component and a layer of it; None is what lies outside the layers.
-Place = tuple[Component, int | None]
+#: A component of the cost model and a layer of it; None is what lies outside the layers.
+Place = tuple[str, int | None]
+#: Rotary tables: no cost, although some versions of transformers build them by a matrix product.
+_ROTARY: Place = ("rotary", None)
 
 
 def build_on_meta(
@@ -41,18 +43,18 @@ def build_on_meta(
         from transformers import AutoModelForImageTextToText
     except ModuleNotFoundError as error:
         raise MissingExtra(error.name or "transformers", "validation") from None
+    auto: Any = AutoModelForImageTextToText
     with torch.device("meta"):
-        model: PreTrainedModel = AutoModelForImageTextToText.from_config(
-            config, attn_implementation=attention
-        )
-    return model.eval()
+        model: PreTrainedModel = auto.from_config(config, attn_implementation=attention)
+    model.train(False)
+    return model
 
 
 class Driver:
     """Runs a model's parts on shapes of one's choosing, and counts them.
 
-    Methods that return a call have prepared its inputs: what is called is the model alone, and
-    rotary tables of the decoder are made before.
+    A method that returns a call has prepared what the call needs, rotary tables of the decoder
+    included.
 
     Attributes:
         model: A transformers model with a language-model head.
@@ -71,29 +73,34 @@ class Driver:
                 "model_type", name, "has no adapter", f"choose from {', '.join(FAMILIES)}"
             )
         self.model = model
-        self.family = FAMILIES[name]
-        self.base = model.base_model
-        self.decoder = self.base.get_submodule("language_model")
-        self.layers = _children(self.decoder, "layers")
-        self.head = model.get_submodule("lm_head")
+        self._family = FAMILIES[name]
+        # transformers' modules carry no types for their children.
+        self._base = cast(Any, model.base_model)
+        self._decoder = self._base.language_model
+        self.layers: tuple[Any, ...] = tuple(self._decoder.layers)
 
-    def owners(self) -> dict[Module, Place | None]:
-        """Return the place of every module that multiplies; None for rotary tables."""
-        family, base = self.family, self.base
-        places: dict[Module, Place | None] = {
+    def owners(self) -> dict[Module, Place]:
+        """Return the place of every module whose products have one."""
+        family, base = self._family, self._base
+        places: dict[Module, Place] = {
             base.get_submodule(family.tower): ("vision", None),
             base.get_submodule(family.connector): ("connector", None),
-            self.head: ("head", None),
+            self.model.get_submodule("lm_head"): ("head", None),
         }
-        for index, layer in enumerate(_children(base, family.encoder_layers)):
+        for index, layer in enumerate(base.get_submodule(family.encoder_layers)):
             places[layer] = ("vision", index)
         for index, layer in enumerate(self.layers):
             places[layer] = ("decoder", index)
+        for path, module in self.model.named_modules():
+            if path.rpartition(".")[2].startswith("rotary"):
+                places[module] = _ROTARY
         return places
 
     def count(self, run: Callable[[], object]) -> dict[Place | None, dict[str, int]]:
         """Return the FLOPs of a call by place, then by operator; None is what has no place."""
-        return count_by_module(run, self.owners())
+        counts = count_by_module(run, self.owners())
+        counts.pop(_ROTARY, None)
+        return counts
 
     def image_features(self, images: Sequence[Size], crops: Sequence[Size]) -> Callable[[], Tensor]:
         """Return the call from pixels to the visual tokens [M, hidden_size] of one sequence.
@@ -102,19 +109,15 @@ class Driver:
             images: Sizes (height, width) in pixels.
             crops: Patch grids (rows, columns) of all sequences that pass the encoder, in order.
         """
-        inputs = self.family.image_inputs(self, images, crops)
+        import torch
 
-        def run() -> Tensor:
-            import torch
-
-            return torch.cat(tuple(self.base.get_image_features(**inputs).pooler_output))
-
-        return run
+        inputs = self._family.image_inputs(self, images, crops)
+        return lambda: torch.cat(tuple(self._base.get_image_features(**inputs).pooler_output))
 
     def prefill(
         self, lengths: Sequence[int], cache: Cache | None = None, batch: int = 1
     ) -> Callable[[], Tensor]:
-        """Return the call of all decoder layers, layer l on `lengths[l]` tokens.
+        """Return the call of all decoder layers, layer l on `lengths[l]` tokens, and final norm.
 
         Hidden states are cut before the first layer that is shorter; which tokens survive does
         not change what a layer costs. A cache keeps what each layer computed.
@@ -122,13 +125,16 @@ class Driver:
         Raises:
             InvalidInput: Lengths that grow.
         """
-        for before, length in zip(lengths, lengths[1:], strict=False):
+        for before, length in pairwise(lengths):
             if length > before:
                 raise InvalidInput(
-                    "lengths", length, f"is more than the {before} before", "only shorten"
+                    "lengths",
+                    length,
+                    f"is more than the {before} of the layer before",
+                    "give lengths that shrink",
                 )
-        hidden = self.zeros(batch, lengths[0], self.decoder.config.hidden_size)
-        cosine, sine = self._rotary(hidden)
+        hidden = self.zeros(batch, lengths[0], self._decoder.config.hidden_size)
+        cosine, sine = self._rotary_tables(hidden)
 
         def run() -> Tensor:
             states = hidden
@@ -139,24 +145,27 @@ class Driver:
                     attention_mask=None,
                     past_key_values=cache,
                 )
-            return self.decoder.norm(states)
+            normed: Tensor = self._decoder.norm(states)
+            return normed
 
         return run
 
     def decode(self, cache: Cache, batch: int = 1) -> Callable[[], Tensor]:
-        """Return the call that reads a cache, adds one token to it and predicts the next."""
+        """Return the call that adds one token to a cache and predicts the next."""
         step = self.prefill([1] * len(self.layers), cache, batch)
         return lambda: self.logits(step())
 
     def logits(self, states: Tensor, positions: Literal["last", "all"] = "last") -> Tensor:
         """Return the head's output at the last position, as `generate` asks for, or at all."""
-        return self.head(states if positions == "all" else states[:, -1:])
+        head: Any = self.model.get_submodule("lm_head")
+        logits: Tensor = head(states if positions == "all" else states[:, -1:])
+        return logits
 
     def new_cache(self) -> Cache:
-        """Return an empty cache, in which layers may keep different numbers of tokens."""
+        """Return an empty cache, whose layers may come to keep different numbers of tokens."""
         from transformers import DynamicCache
 
-        return DynamicCache(config=self.decoder.config)
+        return DynamicCache(config=self._decoder.config)
 
     def zeros(self, *shape: int) -> Tensor:
         """Return zeros of the model's device and number format."""
@@ -164,19 +173,14 @@ class Driver:
 
         return torch.zeros(shape, device=self.model.device, dtype=self.model.dtype)
 
-    def _rotary(self, hidden: Tensor) -> tuple[Tensor, Tensor]:
+    def _rotary_tables(self, hidden: Tensor) -> tuple[Tensor, Tensor]:
         import torch
 
         batch, length, _ = hidden.shape
-        positions = torch.arange(length, device=hidden.device).expand(
-            *self.family.position_axes, batch, length
-        )
-        tables: tuple[Tensor, Tensor] = self.decoder.rotary_emb(hidden, positions)
+        axes = (*self._family.position_axes, batch, length)
+        positions = torch.arange(length, device=hidden.device).expand(axes)
+        tables: tuple[Tensor, Tensor] = self._decoder.rotary_emb(hidden, positions)
         return tables
-
-
-def _children(module: Module, path: str) -> tuple[Module, ...]:
-    return tuple(module.get_submodule(path).children())
 
 
 ImageInputs = Callable[[Driver, Sequence[Size], Sequence[Size]], dict[str, Any]]
@@ -195,7 +199,7 @@ def _anyres_inputs(driver: Driver, images: Sequence[Size], crops: Sequence[Size]
     return {**_crop_inputs(driver, images, crops), "image_sizes": torch.tensor(images)}
 
 
-def _several_anyres_inputs(
+def _onevision_inputs(
     driver: Driver, images: Sequence[Size], crops: Sequence[Size]
 ) -> dict[str, Any]:
     import torch
@@ -209,12 +213,13 @@ def _grid_inputs(driver: Driver, _: Sequence[Size], crops: Sequence[Size]) -> di
     from transformers.vision_utils import get_vision_position_ids
 
     vision = driver.model.config.vision_config
+    patches = sum(rows * columns for rows, columns in crops)
     pixels = vision.in_channels * vision.temporal_patch_size * vision.patch_size**2
+    # The model reads the grid's values, so it stays on the CPU; positions go where the model is.
     grid = torch.tensor([(1, *crop) for crop in crops])
-    # The grid stays on the CPU, where its values can be read; positions go where the model is.
     positions = get_vision_position_ids(grid, vision.spatial_merge_size)
     return {
-        "pixel_values": driver.zeros(sum(rows * columns for rows, columns in crops), pixels),
+        "pixel_values": driver.zeros(patches, pixels),
         "image_grid_thw": grid,
         "position_ids": positions.to(driver.model.device),
     }
@@ -227,7 +232,7 @@ class Family:
     Attributes:
         tower, encoder_layers, connector: Paths of modules.
         image_inputs: Makes the arguments of `get_image_features`.
-        position_axes: Leading axes of the decoder's position ids: (3,) for time, row, column.
+        position_axes: Leading axes of the decoder's position ids: (3,) for time, row and column.
     """
 
     tower: str
@@ -237,8 +242,7 @@ class Family:
     position_axes: tuple[int, ...] = ()
 
 
-def _llava_like(image_inputs: ImageInputs) -> Family:
-    layers = "vision_tower.encoder.layers"
+def _llava(image_inputs: ImageInputs, layers: str = "vision_tower.encoder.layers") -> Family:
     return Family("vision_tower", layers, "multi_modal_projector", image_inputs)
 
 
@@ -246,12 +250,10 @@ _QWEN = Family("visual", "visual.blocks", "visual.merger", _grid_inputs, positio
 
 #: The adapters, by transformers' model type.
 FAMILIES: dict[str, Family] = {
-    "llava": _llava_like(_crop_inputs),
-    "llava_next": _llava_like(_anyres_inputs),
-    "llava_onevision": _llava_like(_several_anyres_inputs),
-    "internvl": Family(
-        "vision_tower", "vision_tower.encoder.layer", "multi_modal_projector", _crop_inputs
-    ),
+    "llava": _llava(_crop_inputs),
+    "llava_next": _llava(_anyres_inputs),
+    "llava_onevision": _llava(_onevision_inputs),
+    "internvl": _llava(_crop_inputs, layers="vision_tower.encoder.layer"),
     "qwen2_vl": _QWEN,
     "qwen2_5_vl": _QWEN,
 }

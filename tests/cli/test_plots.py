@@ -1,0 +1,80 @@
+"""The layers figure: files of every kind, what it says, and that its bars are the bill."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from vlm_tokencost.costmodel import Schedule, evaluate
+from vlm_tokencost.presets import load_model
+
+MODEL = ("--model", "llava-1.5-7b", "--prune-layer", 2, "--keep", 0.5)
+MAGIC = {"png": b"\x89PNG", "svg": b"<?xml", "pdf": b"%PDF"}
+
+
+@pytest.mark.parametrize("ending", MAGIC)
+def test_plot_layers_writes_each_form(tokencost, tmp_path, ending):
+    path = tmp_path / f"layers.{ending}"
+    result = tokencost("plot", "layers", *MODEL, "--output", path)
+    assert (result.status, result.out) == (0, ""), "standard output is for data"
+    assert str(path) in result.err
+    assert path.read_bytes().startswith(MAGIC[ending])
+    again = tmp_path / f"again.{ending}"
+    tokencost("plot", "layers", *MODEL, "--output", again)
+    assert again.read_bytes() == path.read_bytes(), "the same figure every day"
+
+
+def test_the_figure_says_what_it_shows(tokencost, tmp_path):
+    path = tmp_path / "layers.svg"
+    tokencost("plot", "layers", *MODEL, "--output", path)
+    text = " ".join(re.findall(r"<text[^>]*>([^<]*)</text>", path.read_text()))
+    for part in (
+        "llava-1.5-7b",
+        "5.2729 TFLOP of 8.9104 TFLOP (59.18 %)",
+        "convention exact",
+        "576 visual + 0 structural + 64 text tokens, batch 1",
+        "from layer 2 on keep 0.5: 288 visual tokens",
+        "vision encoder",
+        "LLM decoder",
+        "GFLOP per layer",
+        "attention scores",
+        "attention projections",
+        "feed-forward",
+        "dense baseline",
+    ):
+        assert part in text
+
+
+def test_the_bars_are_the_bill():
+    from vlm_tokencost.cli.plots.layers import draw
+
+    report = evaluate(load_model("llava-1.5-7b"), schedule=Schedule.keep(0.5, layer=2))
+    figure = draw(report, "exact")
+    vision, decoder = figure.axes
+    # 24 and 32 layers, three parts each
+    assert [len(axis.patches) for axis in (vision, decoder)] == [24 * 3 + 1, 32 * 3 + 1]
+    bars = sum(patch.get_height() for patch in decoder.patches if hasattr(patch, "get_height"))
+    # The scheduled decoder, in units of 10⁹ FLOP
+    assert bars == pytest.approx(4866.567045120, rel=1e-12)
+    assert decoder.get_ylim()[1] > max(
+        patch.get_y() + patch.get_height()
+        for patch in decoder.patches
+        if hasattr(patch, "get_height")
+    ), "nothing is cut off"
+    assert decoder.get_ylim() == vision.get_ylim()
+
+
+def test_published_conventions_draw_the_decoder_alone():
+    from vlm_tokencost.cli.plots.layers import draw
+
+    figure = draw(evaluate(load_model("llava-1.5-7b")), "survey")
+    (axis,) = figure.axes
+    assert axis.get_ylabel() == "GMAC per layer"
+
+
+def test_an_existing_figure_survives_a_mistake(tokencost, tmp_path):
+    path = Path(tmp_path / "layers.png")
+    path.write_bytes(b"old")
+    assert tokencost("plot", "layers", *MODEL, "--batch", 0, "--output", path).status == 2
+    assert path.read_bytes() == b"old"
