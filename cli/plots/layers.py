@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from typing import TYPE_CHECKING, Any
 
 from ...costmodel import Report
@@ -16,13 +17,17 @@ if TYPE_CHECKING:
 
 #: Stacking order, from the bottom.
 PARTS = ("feed-forward", "attention projections", "attention scores")
+#: Opacity of what the schedule saves.
+PALE = 0.3
+#: Characters of a title line at the figure's width.
+TITLE_WIDTH = 112
 
 
 def draw(report: Report, convention: Convention) -> Figure:
     """Draw the prefill's cost per layer under a convention.
 
-    Bars are the scheduled run, a stepped line the baseline; under `exact` the encoder's layers
-    stand to the left of the decoder's.
+    Bars are the scheduled run, pale bars behind them and a stepped line the baseline; under
+    `exact` the encoder's layers stand to the left of the decoder's.
     """
     import matplotlib as mpl
     from matplotlib.figure import Figure
@@ -32,7 +37,9 @@ def draw(report: Report, convention: Convention) -> Figure:
         letter, power = prefix([max(_totals(stacks, "decoder", "baseline"), default=0)])
         names = [name for name in ("vision", "decoder") if stacks[name]["baseline"]]
         sizes = [len(stacks[name]["baseline"]) for name in names]
-        figure = Figure(figsize=(6.9, 3.5), layout="constrained")
+        title = _title(report, convention)
+        height = 2.75 + 0.15 * (title.count("\n") + 1)
+        figure = Figure(figsize=(6.9, height), layout="constrained")
         axes = figure.subplots(1, len(names), sharey=True, squeeze=False, width_ratios=sizes)[0]
         for axis, name in zip(axes, names, strict=True):
             _bars(axis, stacks[name], power)
@@ -47,7 +54,7 @@ def draw(report: Report, convention: Convention) -> Figure:
         axes[0].set_ylim(0, 1.06 * highest / 10**power)
         axes[0].set_ylabel(f"{letter}{UNITS[convention]} per layer")
         _legend(figure, report)
-        figure.suptitle(_title(report, convention), fontsize=8, x=0.01, ha="left")
+        figure.suptitle(title, fontsize=8, x=0.01, ha="left")
     return figure
 
 
@@ -69,12 +76,16 @@ def _totals(stacks: dict[str, dict[str, dict[int, Any]]], component: str, side: 
 
 
 def _bars(axis: Axes, stack: dict[str, dict[int, Any]], power: int) -> None:
-    layers = list(stack["scheduled"])
-    bottom = [0.0] * len(layers)
-    for part in PARTS:
-        heights = [stack["scheduled"][layer].get(part, 0) / 10**power for layer in layers]
-        axis.bar(layers, heights, bottom=bottom, width=0.86, color=COLOURS[part], linewidth=0)
-        bottom = [low + height for low, height in zip(bottom, heights, strict=True)]
+    pruned = stack["scheduled"] != stack["baseline"]
+    for side, alpha in (("baseline", PALE), ("scheduled", 1.0)):
+        if side == "baseline" and not pruned:
+            continue
+        layers, bottom = list(stack[side]), [0.0] * len(stack[side])
+        for part in PARTS:
+            heights = [stack[side][layer].get(part, 0) / 10**power for layer in layers]
+            style: Any = {"width": 0.86, "color": COLOURS[part], "linewidth": 0}
+            axis.bar(layers, heights, bottom=bottom, alpha=alpha, **style)
+            bottom = [low + height for low, height in zip(bottom, heights, strict=True)]
     baseline = [sum(parts.values()) / 10**power for parts in stack["baseline"].values()]
     edges = [layer - 0.5 for layer in range(len(baseline) + 1)]
     axis.stairs(baseline, edges, color="black", linewidth=1.0, baseline=None)
@@ -88,7 +99,7 @@ def _legend(figure: Figure, report: Report) -> None:
     from matplotlib.patches import Patch
 
     handles: list[Any] = [Patch(color=COLOURS[part], label=part) for part in reversed(PARTS)]
-    line = "dense baseline" if report.schedule else "total"
+    line = "dense baseline (pale)" if report.schedule else "total"
     handles.append(Line2D([], [], color="black", linewidth=1.0, label=line))
     figure.legend(handles=handles, loc="outside lower center", ncols=4, fontsize=7.5)
 
@@ -113,4 +124,4 @@ def _title(report: Report, convention: Convention) -> str:
         lines.append(f"not drawn: patch embedding, connector and head, {share} together")
     if report.model.unverified:
         lines.append(f"unverified figures: {', '.join(report.model.unverified)}")
-    return "\n".join(lines)
+    return "\n".join(textwrap.fill(line, TITLE_WIDTH, subsequent_indent="    ") for line in lines)
