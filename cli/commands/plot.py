@@ -7,8 +7,9 @@ from typing import Annotated, Any
 import typer
 
 from ...costmodel.flops import CONVENTIONS
-from ..options import Request, Text, one_of, option, shares
+from ..options import COUNTING, OUTPUT, Text, one_of, option, shares
 from ..plots.figure import figure_file, save
+from ..request import Request
 
 app = typer.Typer(help="Draw cost-vs-layer curves as PNG, SVG or PDF.", add_completion=False)
 
@@ -23,11 +24,11 @@ def group() -> None:
 def layers_command(
     request: Request,
     output: Annotated[
-        Text, option("Output", "--output", "Figure to write; the ending names the form.", "FILE")
+        Text, option(OUTPUT, "--output", "Figure to write; the ending names the form.", "FILE")
     ] = None,
     convention: Annotated[
         str,
-        option("Counting", "--convention", "Convention of the figures.", "survey|gated|exact"),
+        option(COUNTING, "--convention", "Convention of the figures.", "survey|gated|exact"),
     ] = "exact",
 ) -> None:
     """Draw the cost of every layer, schedule and baseline overlaid, stacked by part.

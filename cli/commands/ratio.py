@@ -11,7 +11,8 @@ from ...costmodel.flops import UNITS, Convention
 from ...costmodel.operators import COMPONENTS
 from ..document import Column, Document, Table
 from ..export import deliver
-from ..options import ConventionOption, Request, Sink, conventions, shares
+from ..options import ConventionOption, Sink, conventions, shares
+from ..request import Request
 from ..summary import counted, facts, heading, notes, schedule_text
 from ..units import percent, prefix, scaled
 

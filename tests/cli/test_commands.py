@@ -326,14 +326,14 @@ def test_models_show_names_sources_and_verification(tokencost):
 
 
 def test_unverified_figures_are_named_in_every_output(tokencost, monkeypatch):
-    from vlm_tokencost.cli import options
+    from vlm_tokencost.cli import request
     from vlm_tokencost.presets import load_model
 
     def doubtful(model_id):
         update = {"status": "partial", "unverified": ("vision.num_attention_heads",)}
         return load_model(model_id).model_copy(update=update)
 
-    monkeypatch.setattr(options, "load_model", doubtful)
+    monkeypatch.setattr(request, "load_model", doubtful)
     for form in ("table", "json", "markdown", "latex"):
         for command in ("ratio", "cost"):
             out = tokencost(command, "--model", "llava-1.5-7b", "--format", form).out

@@ -1,0 +1,118 @@
+"""The bill of `tokencost cost` as flat rows: phases, components, layers, terms."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..costmodel import Bill, Report
+from ..costmodel.flops import UNITS, Convention
+from ..costmodel.operators import COMPONENTS
+from ..costmodel.parameters import layer_parameters
+from .units import ranges
+
+Row = dict[str, Any]
+
+
+def phase_bills(
+    report: Report, name: Convention, step: int
+) -> list[tuple[str, Convention, tuple[Bill, Bill]]]:
+    """Return (phase, convention, (baseline, scheduled)) of every phase that is priced."""
+
+    def sides(phase: Any) -> tuple[Bill, Bill]:
+        dense = report.bill(name, scheduled=False, phase=phase)
+        return dense, report.bill(name, scheduled=True, phase=phase)
+
+    phases = [("prefill", name, sides("prefill"))]
+    if name == "exact":
+        forward = report.decode_forward(step, scheduled=False), report.decode_forward(step)
+        phases.append(("decode forward", name, forward))
+        if report.workload.new_tokens > 1:
+            phases.append(("generation", name, sides("generation")))
+    return phases
+
+
+def component_rows(phase: str, name: Convention, sides: tuple[Bill, Bill]) -> list[Row]:
+    """Return the rows of one phase: total, and components under exact."""
+    dense, scheduled = sides
+    amounts: list[tuple[str, int, int]] = [("total", dense.total, scheduled.total)]
+    if name == "exact":
+        before, after = dense.by_component(), scheduled.by_component()
+        amounts += [
+            (part, before.get(part, 0), after.get(part, 0))
+            for part in COMPONENTS
+            if phase != "decode forward" or part in before
+        ]
+    return [
+        {
+            "convention": name,
+            "phase": phase,
+            "component": component,
+            "unit": UNITS[name],
+            "baseline": baseline,
+            "scheduled": amount,
+            "ratio": amount / baseline if baseline else None,
+        }
+        for component, baseline, amount in amounts
+    ]
+
+
+def layer_rows(report: Report, name: Convention) -> list[Row]:
+    """Return one row per layer of the prefill, and one for what lies outside the layers."""
+    dense = report.bill(name, scheduled=False).by_layer()
+    scheduled = report.bill(name).by_layer()
+    parameters = layer_parameters(report.model)
+    places: list[Any] = list(dense)
+    if name == "exact":  # embedding and final norm: parameters, but no FLOPs
+        places += [place for place in parameters if place not in dense]
+    rows = []
+    for component, layer in places:
+        baseline, amount = dense.get((component, layer), 0), scheduled.get((component, layer), 0)
+        rows.append(
+            {
+                "convention": name,
+                "phase": "prefill",
+                "component": component,
+                "layer": layer,
+                "baseline_tokens": _tokens(report, component, layer, scheduled=False),
+                "scheduled_tokens": _tokens(report, component, layer, scheduled=True),
+                "parameters": parameters[component, layer],
+                "unit": UNITS[name],
+                "baseline": baseline,
+                "scheduled": amount,
+                "ratio": amount / baseline if baseline else None,
+            }
+        )
+    return rows
+
+
+def _tokens(report: Report, component: str, layer: int | None, *, scheduled: bool) -> int | None:
+    plan = report.scheduled if scheduled else report.dense
+    if component == "connector":
+        return plan.connector_tokens
+    if component == "vision":
+        return plan.encoder_positions if layer is None else plan.encoder_tokens
+    return None if layer is None else plan.query[layer]
+
+
+def term_rows(report: Report, phase: str, name: Convention, sides: tuple[Bill, Bill]) -> list[Row]:
+    """Return one row per term; without a schedule only the baseline's."""
+    labelled = zip(("baseline", "scheduled"), sides, strict=True)
+    return [
+        {
+            "convention": name,
+            "phase": phase,
+            "side": side,
+            "component": entry.component,
+            "layers": ranges(entry.layers),
+            "term": entry.name,
+            "formula": entry.formula,
+            "substitution": entry.substitution,
+            "result": entry.each,
+            "times": len(entry.layers) or 1,
+            "total": entry.amount,
+            "unit": UNITS[name],
+        }
+        for side, bill in labelled
+        if side == "baseline" or report.schedule is not None
+        for entry in bill.entries
+    ]
