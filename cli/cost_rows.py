@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from ..costmodel import Bill, Report
+from ..costmodel.explain import ranges
 from ..costmodel.flops import UNITS, Convention
 from ..costmodel.operators import COMPONENTS
 from ..costmodel.parameters import layer_parameters
-from .units import ranges
 
 Row = dict[str, Any]
 

@@ -7,7 +7,7 @@ from typing import Any
 from ..costmodel import Report
 from ..costmodel.flops import MEANINGS, UNITS, Convention
 from ..costmodel.memory import kv_cache_bytes
-from ..costmodel.schedule import Stage
+from ..costmodel.schedule import Stage, ratio_text
 from ..costmodel.tokens import Size
 from ..costmodel.version import __version__
 from .units import compact, percent, with_prefix
@@ -82,7 +82,7 @@ def schedule_text(report: Report) -> str:
 
 
 def _amount(stage: Stage) -> str:
-    return f"keep {float(stage.ratio):g}: " if stage.ratio is not None else ""
+    return f"keep {ratio_text(stage.ratio)}: " if stage.ratio is not None else ""
 
 
 def _average(report: Report) -> str:

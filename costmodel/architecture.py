@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, StrictBool, model_validator
 
 from .numeric import Count, Positive, Spec
 from .tokens import VisualTokenRule
@@ -26,9 +26,9 @@ class Attention(Spec):
     num_attention_heads: Positive
     num_key_value_heads: Positive
     head_dim: Positive
-    qkv_bias: bool
-    output_bias: bool
-    qk_norm: bool = False
+    qkv_bias: StrictBool
+    output_bias: StrictBool
+    qk_norm: StrictBool = False
 
     @model_validator(mode="after")
     def _heads_divide(self) -> Self:
@@ -44,8 +44,8 @@ class FeedForward(Spec):
     """Feed-forward network: two matrices, or three when gated (gate, up, down)."""
 
     intermediate_size: Positive
-    gated: bool
-    bias: bool
+    gated: StrictBool
+    bias: StrictBool
 
 
 Norm = Literal["layer", "rms"]
@@ -68,7 +68,7 @@ class PatchEmbedding(Spec):
     patch_size: Positive
     temporal_patch_size: Positive = 1
     num_channels: Positive = 3
-    bias: bool
+    bias: StrictBool
 
 
 class Windows(Spec):
@@ -99,11 +99,11 @@ class VisionEncoder(Transformer):
     name: str
     contributing_layers: Positive
     patch_embedding: PatchEmbedding
-    class_token: bool
+    class_token: StrictBool
     position_embeddings: Count
-    embedding_norm: bool
-    final_norm: bool
-    layer_scale: bool
+    embedding_norm: StrictBool
+    final_norm: StrictBool
+    layer_scale: StrictBool
     windows: Windows | None = None
 
     @model_validator(mode="after")
@@ -144,7 +144,7 @@ class LinearStage(Spec):
     kind: Literal["linear"] = "linear"
     in_features: Positive
     out_features: Positive
-    bias: bool
+    bias: StrictBool
 
 
 ConnectorStage = Annotated[Merge | NormStage | LinearStage, Field(discriminator="kind")]
@@ -161,7 +161,7 @@ class Connector(Spec):
 
     name: str
     stages: tuple[ConnectorStage, ...]
-    newline: bool = False
+    newline: StrictBool = False
     source: Sources
 
     @property
@@ -182,7 +182,7 @@ class Decoder(Transformer):
     """
 
     vocab_size: Positive
-    tied_embeddings: bool
+    tied_embeddings: StrictBool
 
 
 class PublishedParameters(Spec):

@@ -74,11 +74,15 @@ _SHAPES = {
 
 def _keys(spec: type[BaseModel], path: Sequence[str]) -> list[str]:
     """Return the keys that the table at `path`, its last part left out, can have."""
+    specs = [spec]
     for part in path[:-1]:
-        field = spec.model_fields.get(part)
-        nested = [] if field is None else _models(field.annotation)
-        spec = nested[0] if nested else spec
-    return list(spec.model_fields)
+        fields = [one.model_fields[part] for one in specs if part in one.model_fields]
+        if fields:
+            specs = [model for field in fields for model in _models(field.annotation)] or specs
+        else:  # the place in a list, or the kind of a union's member
+            kinds = {getattr(one.model_fields.get("kind"), "default", None): one for one in specs}
+            specs = [kinds[part]] if part in kinds else specs
+    return list(specs[0].model_fields)
 
 
 def _models(annotation: Any) -> list[type[BaseModel]]:
@@ -111,7 +115,10 @@ class MissingExtra(TokencostError):
 
 def clip(value: object, limit: int = 80) -> str:
     """Return `value` on one printable line of at most `limit` characters."""
-    text = " ".join(str(value).split())
+    try:
+        text = " ".join(str(value).split())
+    except ValueError:  # Python prints no integer of more than 4,300 digits
+        text = "(a number too long to print)"
     text = "".join(character if character.isprintable() else "?" for character in text)
     return text if len(text) <= limit else text[: limit - 1] + "…"
 

@@ -5,9 +5,11 @@ The bill's own arithmetic is in its entries: formula, substitution, result.
 
 from __future__ import annotations
 
-from .plan import TokenPlan
+from collections.abc import Sequence
+
+from .plan import TokenPlan, alike
 from .report import Report
-from .schedule import Stage
+from .schedule import Stage, ratio_text
 
 
 def token_steps(report: Report) -> tuple[tuple[str, str], ...]:
@@ -47,7 +49,23 @@ def token_steps(report: Report) -> tuple[tuple[str, str], ...]:
 def _amount(stage: Stage, entering: int, left: int, rounding: str) -> str:
     if stage.ratio is None:
         return str(left)
-    return f"{rounding}({float(stage.ratio):g} · {entering}) [{left}]"
+    return f"{rounding}({ratio_text(stage.ratio)} · {entering}) [{left}]"
+
+
+def span(first: int, last: int) -> str:
+    """Return "2–31", or "2" for a single layer."""
+    return f"{first}–{last}" if last > first else str(first)
+
+
+def ranges(indices: Sequence[int]) -> str:
+    """Return ascending indices as ranges.
+
+    >>> ranges([0, 1, 2, 7])
+    '0–2, 7'
+    """
+    starts = [index for index in indices if index - 1 not in indices]
+    ends = [index for index in indices if index + 1 not in indices]
+    return ", ".join(span(first, last) for first, last in zip(starts, ends, strict=True))
 
 
 def _encoder_step(plan: TokenPlan) -> str:
@@ -70,15 +88,13 @@ def _pairs_step(report: Report) -> str:
     squares = f"{len(sizes)} · {sizes[0]}²" if same else " + ".join(f"{size}²" for size in sizes)
     if vision.windows is None:
         return f"{squares} = {plan.encoder_pairs[0]} per layer"
-    full_layers = vision.windows.full_attention_layers
-    windowed = next(layer for layer in range(len(plan.encoder_pairs)) if layer not in full_layers)
-    full = plan.encoder_pairs[full_layers[0]]
-    side = vision.windows.size
-    forms = [
+    side, full = vision.windows.size, vision.windows.full_attention_layers
+    windows = " + ".join(
         " · ".join(f"({size // side}·{side}² + {size % side}²)" for size in crop)
         for crop in plan.visual_input.crops
-    ]
-    return (
-        f"{' + '.join(forms)} = {plan.encoder_pairs[windowed]} per windowed layer; "
-        f"{squares} = {full} in layers {', '.join(map(str, full_layers))}"
     )
+    steps = []
+    for layers, (pairs,) in alike(zip(plan.encoder_pairs, strict=True)):
+        form = squares if layers[0] in full else windows
+        steps.append(f"{form} = {pairs} in layers {ranges(layers)}")
+    return "; ".join(steps)

@@ -133,7 +133,7 @@ def gated_ffn_term(n: Number, d: int, m: int) -> Number:
     return 3 * n * d * m
 
 
-@closed_form("2 · h_kv · d_h · bits / 8")
+@closed_form("⌈2 · h_kv · d_h · bits / 8⌉")
 def kv_bytes_per_token(h_kv: int, d_h: int, bits: int) -> int:
     """Bytes of one token's key and value in one layer's cache, rounded up to whole bytes."""
     return (2 * h_kv * d_h * bits + 7) // 8

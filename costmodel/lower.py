@@ -34,7 +34,7 @@ def lower_decode(
     operators: list[Operator] = []
     for layers, (kept,) in alike(zip(plan.kv_read, strict=True)):
         pairs = batch * formulas.decode_pairs(kept, first, last, steps)
-        operators += _block(model.decoder, "decoder", layers, tokens, tokens, tokens, pairs)
+        operators += _block(model.decoder, "decoder", layers, tokens, tokens, tokens, pairs, pairs)
     return (*operators, _head(model, tokens))
 
 
@@ -55,7 +55,9 @@ def lower_vision(model: Model, plan: TokenPlan, counting: Counting) -> Iterator[
     layers = vision.contributing_layers if contributing else vision.num_hidden_layers
     tokens = plan.batch * plan.encoder_tokens
     for same, (pairs,) in alike(zip(plan.encoder_pairs[:layers], strict=True)):
-        yield from _block(vision, "vision", same, tokens, tokens, tokens, plan.batch * pairs)
+        yield from _block(
+            vision, "vision", same, tokens, tokens, tokens, tokens, plan.batch * pairs
+        )
 
 
 def _connector(model: Model, plan: TokenPlan) -> Iterator[Operator]:
@@ -78,9 +80,16 @@ def _connector(model: Model, plan: TokenPlan) -> Iterator[Operator]:
 def _decoder(model: Model, plan: TokenPlan, counting: Counting) -> Iterator[Operator]:
     batch = plan.batch
     for layers, (query, key, ffn) in alike(zip(plan.query, plan.key, plan.ffn, strict=True)):
-        pairs = formulas.causal_pairs(query) if counting.causal else query * key
+        pairs = batch * (formulas.causal_pairs(query) if counting.causal else query * key)
         yield from _block(
-            model.decoder, "decoder", layers, batch * query, batch * key, batch * ffn, batch * pairs
+            model.decoder,
+            "decoder",
+            layers,
+            query=batch * query,
+            key=batch * key,
+            ffn=batch * ffn,
+            keys_read=batch * key,
+            pairs=pairs,
         )
 
 
@@ -107,9 +116,14 @@ def _block(
     query: int,
     key: int,
     ffn: int,
+    keys_read: int,
     pairs: int,
 ) -> Iterator[Operator]:
-    """Yield one block: projections, scores and feed-forward over the given token counts."""
+    """Yield one block over the given token counts.
+
+    `key` tokens are projected to keys and values; `keys_read` are what attention reads, with
+    those that a cache holds.
+    """
     attention, hidden = stack.attention, stack.hidden_size
     query_width = attention.num_attention_heads * attention.head_dim
     key_width = attention.num_key_value_heads * attention.head_dim
@@ -126,7 +140,7 @@ def _block(
         part="attention scores",
         name="scores and values",
         queries=query,
-        keys=key,
+        keys=keys_read,
         pairs=pairs,
         heads=attention.num_attention_heads,
         query_key_size=attention.head_dim,

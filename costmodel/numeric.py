@@ -1,8 +1,9 @@
 """Exact numbers on entry: what the user typed is what is priced."""
 
-import math
 import operator
+import re
 from collections.abc import Callable
+from decimal import Decimal
 from fractions import Fraction
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -31,7 +32,7 @@ def whole(value: object, field: str, minimum: int = 0, maximum: int = LARGEST) -
     if isinstance(value, str):
         # Digits alone: int() would also take "1_000", and fail on 5,000 digits by another error.
         digits = value.strip()
-        if digits.lstrip("+-").isascii() and digits.lstrip("+-").isdigit() and len(digits) < 40:
+        if re.fullmatch(r"[+-]?[0-9]{1,39}", digits):
             number = int(digits)
     elif not isinstance(value, bool):
         try:
@@ -64,11 +65,12 @@ def ratio(value: Any, field: str) -> Fraction:
     try:
         if isinstance(value, bool) or (isinstance(value, str) and len(value) > 40):
             raise TypeError
-        if hasattr(value, "item"):  # a numpy scalar
-            value = value.item()
-        if isinstance(value, float) and not math.isfinite(value):
-            raise ValueError
-        number = Fraction(repr(value) if isinstance(value, float) else value)
+        typed = value
+        if isinstance(value, (float, Decimal)) or hasattr(value, "dtype"):
+            typed = str(value)  # the shortest decimal, also of numpy's float32
+        if isinstance(typed, str) and re.search(r"[eE][+-]?0*[1-9][0-9]{3}", typed):
+            raise OverflowError  # 10**999999999 would never be done
+        number = Fraction(typed)
     except (TypeError, ValueError, ZeroDivisionError, OverflowError):
         raise InvalidInput(field, value, problem, way_out) from None
     if not 0 < number <= 1:
@@ -85,7 +87,7 @@ else:
 class _SpecType(ModelMetaclass):
     """Raises `InvalidInput` where a spec is built; parts of it report through the whole."""
 
-    def __call__(cls, *args: Any, **data: Any) -> Any:
+    def __call__(cls, /, *args: Any, **data: Any) -> Any:
         try:
             return super().__call__(*args, **data)
         except ValidationError as error:

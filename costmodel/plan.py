@@ -12,7 +12,7 @@ from typing import NamedTuple
 from . import formulas
 from .architecture import Model, VisionEncoder
 from .errors import InvalidInput
-from .schedule import Rounding, Schedule, Stage, kept_tokens
+from .schedule import Rounding, Schedule, Stage, kept_tokens, ratio_text
 from .tokens import Size, VisualInput, visual_input
 from .workload import Workload
 
@@ -139,7 +139,7 @@ def _compressed(schedule: Schedule, dense: int, connector_tokens: int) -> tuple[
     else:
         assert compress.ratio is not None
         kept = kept_tokens(compress.ratio, dense, schedule.rounding)
-        field, value = "compress.ratio", _shown(compress.ratio)
+        field, value = "compress.ratio", ratio_text(compress.ratio)
     _check_amount(field, value, kept, dense, "of these images")
     if compress.at == "after-connector":
         return kept, connector_tokens
@@ -189,7 +189,7 @@ def _stage_tokens(stage: Stage, where: str, entering: int, current: int, roundin
     else:
         assert stage.ratio is not None
         kept = kept_tokens(stage.ratio, entering, rounding)
-        field, value = where + "ratio", _shown(stage.ratio)
+        field, value = where + "ratio", ratio_text(stage.ratio)
     _check_amount(field, value, kept, entering, "that enter the LLM")
     if kept > current:
         raise InvalidInput(
@@ -213,10 +213,6 @@ def _check_amount(field: str, value: str, kept: int, most: int, which: str) -> N
         raise InvalidInput(
             field, value, f"is more than the {most:,} visual tokens {which}", f"give 1 to {most}"
         )
-
-
-def _shown(ratio: Fraction) -> str:
-    return f"{float(ratio):g}"
 
 
 def _encoder_pairs(vision: VisionEncoder, crops: tuple[Size, ...]) -> tuple[int, ...]:

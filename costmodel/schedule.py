@@ -4,7 +4,7 @@ import math
 from fractions import Fraction
 from typing import Literal, Self, TypeVar
 
-from pydantic import model_validator
+from pydantic import StrictBool, model_validator
 
 from .errors import InvalidInput
 from .numeric import Count, Positive, Ratio, Spec
@@ -27,6 +27,15 @@ def kept_tokens(ratio: Fraction, tokens: int, rounding: Rounding) -> int:
     if rounding == "round":
         return round(ratio * tokens)
     return math.floor(ratio * tokens) if rounding == "floor" else math.ceil(ratio * tokens)
+
+
+def ratio_text(ratio: Fraction) -> str:
+    """Return a ratio as the shortest decimal that stands for it.
+
+    >>> ratio_text(Fraction(1, 2))
+    '0.5'
+    """
+    return str(float(ratio)).removesuffix(".0")
 
 
 class Compress(Spec):
@@ -60,7 +69,7 @@ class Stage(Spec):
     first_layer: Count
     tokens: Positive | None = None
     ratio: Ratio | None = None
-    withdraw: Literal[True] | None = None
+    withdraw: StrictBool = False
 
     @model_validator(mode="after")
     def _one_amount(self) -> Self:
@@ -68,7 +77,7 @@ class Stage(Spec):
 
 
 def _exactly_one(spec: SpecType, *fields: str) -> SpecType:
-    given = [field for field in fields if getattr(spec, field) is not None]
+    given = [field for field in fields if getattr(spec, field) not in (None, False)]
     if len(given) != 1:
         raise InvalidInput(
             "",

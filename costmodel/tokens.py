@@ -174,13 +174,6 @@ def _one_image(
             rows, columns = unpadded_grid(image, side * grid[0], side * grid[1])
             if rule.max_crops is not None:
                 rows, columns = shrunk_grid(rows, columns, rule.max_crops * side**2)
-            if not (rows and columns):
-                raise InvalidInput(
-                    "image_size",
-                    f"{image[0]}x{image[1]}",
-                    "is so narrow that un-padding leaves none of it",
-                    "give an image of a plausible aspect ratio",
-                )
             crops = ((side, side),) * (1 + grid[0] * grid[1])
             kept, separators = side * side + rows * columns, rows
             note = (

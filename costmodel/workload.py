@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import Annotated, Literal
 
+from pydantic import StrictBool
+
 from .errors import InvalidInput
 from .numeric import Converted, Count, Positive, Spec, whole
 from .tokens import LARGEST_SIDE, Size
@@ -14,7 +16,7 @@ MOST_IMAGES = 10_000
 
 
 def image_size(value: object, field: str = "image_size") -> Size:
-    """Return (height, width) from a pair, from "HEIGHTxWIDTH" or from one side of a square.
+    """Return (height, width) from a pair, from "HEIGHTxWIDTH" or from "SIDE" of a square.
 
     Raises:
         InvalidInput: A side that is no whole number in [1, 65,535].
@@ -29,8 +31,8 @@ def image_size(value: object, field: str = "image_size") -> Size:
     elif isinstance(value, Sequence):
         sides = value
     else:
-        sides = [value]
-    if len(sides) == 1:
+        sides = ()  # a bare number could be half of a pair that lost its brackets
+    if isinstance(value, str) and len(sides) == 1:
         sides = [*sides, *sides]
     if len(sides) != 2:
         raise InvalidInput(field, value, "is not a height and a width", way_out)
@@ -81,6 +83,6 @@ class Counting(Spec):
         encoder_layers: Encoder layers that transformers computes, or only those that contribute.
     """
 
-    causal: bool = False
+    causal: StrictBool = False
     logits: Literal["last", "all"] = "last"
     encoder_layers: Literal["computed", "contributing"] = "computed"

@@ -45,7 +45,10 @@ def _family_files() -> list[Path]:
 @cache
 def _read(path: Path) -> dict[str, Any]:
     with path.open("rb") as file:
-        return tomllib.load(file)
+        try:
+            return tomllib.load(file)
+        except tomllib.TOMLDecodeError as error:
+            raise TokencostError(f"{path.name}: is not TOML: {error}") from None
 
 
 def _build(path: Path, model_id: str, content: dict[str, Any]) -> Model:

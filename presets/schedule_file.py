@@ -22,8 +22,9 @@ from pathlib import Path
 from ..costmodel import InvalidInput, Schedule
 from ..costmodel.errors import clip
 
-#: A schedule takes a few lines; anything larger is another kind of file.
-LARGEST_FILE = 1 << 20
+#: A schedule takes a few lines; anything larger is another kind of file, and TOML's dotted keys
+#: can cost quadratic memory.
+LARGEST_FILE = 1 << 15
 
 
 def read_schedule(path: Path, field: str = "schedule") -> Schedule:
@@ -32,24 +33,38 @@ def read_schedule(path: Path, field: str = "schedule") -> Schedule:
     Raises:
         InvalidInput: The file cannot be read or is malformed; the sentence names line and key.
     """
-    way_out = "give a readable TOML file (README, section Schedules)"
-    try:
-        if path.stat().st_size > LARGEST_FILE:
-            raise InvalidInput(field, path, "is larger than 1 MiB", way_out)
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise InvalidInput(field, path, f"cannot be read ({error.strerror})", way_out) from None
-    except UnicodeDecodeError:
-        raise InvalidInput(field, path, "is not UTF-8 text", way_out) from None
+    text = _text(path, field)
     try:
         # Decimals keep ratios as they were typed; binary floats would not.
         content = tomllib.loads(text, parse_float=Decimal)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise InvalidInput(field, path, f"is not TOML: {error}", "correct that line") from None
+    except tomllib.TOMLDecodeError as error:
+        last = text.count("\n") + 1
+        problem = str(error).replace("at end of document", f"at line {last}, the end")
+        raise InvalidInput(field, path, f"is not TOML: {problem}", "correct that line") from None
+    except (ValueError, ArithmeticError, RecursionError):
+        problem = "holds a number or a nesting beyond what Python reads"
+        raise InvalidInput(field, path, problem, "write plain numbers") from None
     try:
         return Schedule(**content)
     except InvalidInput as error:
         raise in_file(error, path, field, text) from None
+
+
+def _text(path: Path, field: str) -> str:
+    way_out = "give a readable TOML file (README, section Schedules)"
+    try:
+        with path.open("rb") as file:
+            data = file.read(LARGEST_FILE + 1)  # a device may have no end
+    except OSError as error:
+        raise InvalidInput(field, path, f"cannot be read ({error.strerror})", way_out) from None
+    except ValueError as error:  # a null byte in the name
+        raise InvalidInput(field, path, f"cannot be read ({error})", way_out) from None
+    if len(data) > LARGEST_FILE:
+        raise InvalidInput(field, path, "is larger than 32 KiB", way_out)
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        raise InvalidInput(field, path, "is not UTF-8 text", way_out) from None
 
 
 def in_file(error: InvalidInput, path: Path, field: str, text: str | None = None) -> InvalidInput:
@@ -63,7 +78,7 @@ def in_file(error: InvalidInput, path: Path, field: str, text: str | None = None
 
 def _line_of(text: str, path: list[str]) -> int | None:
     """Return the line of a dotted key, or of the table that lacks it; None if it is not found."""
-    lines = text.splitlines()
+    lines = text.split("\n")
     table = re.compile(rf"\s*\[+\s*{re.escape(path[0])}\s*\]+")
     headers = [number for number, line in enumerate(lines) if table.match(line)]
     index = int(path[1]) if len(path) > 1 and path[1].isdigit() else 0
@@ -77,6 +92,6 @@ def _line_of(text: str, path: list[str]) -> int | None:
 
 
 def _first_line(lines: list[str], start: int, key: str) -> int | None:
-    assignment = re.compile(rf"\s*[\"']?{re.escape(key)}[\"']?\s*=")
+    assignment = re.compile(rf"\s*[\"']?{re.escape(key)}[\"']?\s*[=.]")
     found = (n + 1 for n in range(start, len(lines)) if assignment.match(lines[n]))
     return next(found, None)

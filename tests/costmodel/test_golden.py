@@ -8,7 +8,6 @@ encoder 24 layers over 577 tokens, d = 1024, m = 4096; its projector 1024 → 40
 from fractions import Fraction
 
 import pytest
-
 from vlm_tokencost.costmodel import (
     Compress,
     Report,
@@ -42,7 +41,7 @@ HALF_FROM_LAYER_2 = Schedule.keep("0.5", layer=2)
         # 32·(4·576·4096² + 2·576²·4096 + 3·576·4096·11008)
         # = 32·(38,654,705,664 + 2,717,908,992 + 77,913,391,104): the survey's "3,817 TFLOPs"
         pytest.param(576, "gated", 3_817_152_184_320, id="gated-576"),
-        # 32·(12,884,901,888 + 301,989,888 + 25,971,130,368); SparseVLM's table: 1.2531 T
+        # 32·(12,884,901,888 + 301,989,888 + 25,971,130,368); 1.2531 T
         pytest.param(192, "gated", 1_253_056_708_608, id="gated-192"),
         # 32·(8,589,934,592 + 134,217,728 + 17,314,086,912); 0.8332 T
         pytest.param(128, "gated", 833_223_655_424, id="gated-128"),
@@ -135,15 +134,15 @@ def test_example_by_component(example, scheduled, decoder):
 
 
 def test_example_by_layer(example):
-    layers = example.bill("exact").by_layer()
-    assert layers == {
-        ("vision", None): 693_633_024,
-        **{("vision", layer): 15_884_357_632 for layer in range(24)},
-        ("connector", None): 24_159_191_040,
-        **{("decoder", layer): 265_751_101_440 for layer in range(2)},
-        **{("decoder", layer): 144_502_161_408 for layer in range(2, 32)},
-        ("head", None): 262_668_288,
-    }
+    # in the order of execution; the sums are those of the components above
+    assert list(example.bill("exact").by_layer().items()) == [
+        (("vision", None), 693_633_024),
+        *((("vision", layer), 15_884_357_632) for layer in range(24)),
+        (("connector", None), 24_159_191_040),
+        *((("decoder", layer), 265_751_101_440) for layer in range(2)),
+        *((("decoder", layer), 144_502_161_408) for layer in range(2, 32)),
+        (("head", None), 262_668_288),
+    ]
 
 
 def test_example_by_part(example):
@@ -174,7 +173,7 @@ def test_decode_forward_after_640_tokens(example):
 def test_pyramiddrop_on_llava():
     report = visual_only("llava-1.5-7b", 576, pyramid((8, 288), (16, 144), (24, 72)))
     assert report.scheduled.query == (576,) * 8 + (288,) * 8 + (144,) * 8 + (72,) * 8
-    # 8·(f(576) + f(288) + f(144) + f(72)); PyramidDrop's table: 1.78 T of 3.82 T
+    # 8·(f(576) + f(288) + f(144) + f(72)); PyramidDrop prints 1.78 T
     # = 8·(119,286,005,760 + 58,963,525,632 + 29,311,893,504 + 14,613,479,424)
     assert report.total("gated") == 1_777_399_234_560
     assert round(report.total("gated") / 1e12, 4) == 1.7774
@@ -195,7 +194,7 @@ def test_pyramiddrop_halves_are_relative_to_the_first_layer():
 
 
 def test_pyramiddrop_on_llava_next():
-    # PyramidDrop's table: 20.8 → 9.46 T over 5 · 576 tokens without newlines
+    # PyramidDrop prints 20.8 → 9.5 T: 5 · 576 tokens without newlines
     report = visual_only("llava-next-vicuna-7b", 2880, pyramid((8, 1440), (16, 720), (24, 360)))
     # 32·(4·2880·4096² + 2·2880²·4096 + 3·2880·4096·11008)
     assert report.total("gated", scheduled=False) == 20_825_222_676_480
@@ -219,9 +218,7 @@ def test_llava_onevision_survey():
         # 2·f(2048) + 30·f(1024): 7.372 T
         pytest.param(HALF_FROM_LAYER_2, 7_372_311_363_584, id="fastv"),
         # 8·(f(2048) + f(1024) + f(512) + f(256)): 6.582 T
-        pytest.param(
-            pyramid((8, 1024), (16, 512), (24, 256)), 6_582_037_381_120, id="pyramiddrop"
-        ),
+        pytest.param(pyramid((8, 1024), (16, 512), (24, 256)), 6_582_037_381_120, id="pyramiddrop"),
     ],
 )
 def test_video_llava_gated(schedule, expected):
@@ -323,6 +320,9 @@ def test_kv_cache_after_a_pruned_prefill(example):
     # (2·640 + 30·352) tokens over the layers · 2 · 32 · 128 · 2 bytes
     assert kv_cache_bytes(example.model, example.scheduled) == 193_986_560
     assert kv_cache_bytes(example.model, example.dense) == 640 * 524_288
+    assert kv_cache_bytes(example.model, example.dense, bits=8) == 640 * 262_144
+    three = evaluate(example.model, Workload(batch=3)).dense
+    assert kv_cache_bytes(example.model, three) == 3 * 640 * 524_288
 
 
 def test_seven_tenths_of_2880():

@@ -1,0 +1,525 @@
+"""Schedule files: the format, and one sentence with line and key for every malformed one."""
+
+import subprocess
+import sys
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from vlm_tokencost.costmodel import Compress, InvalidInput, Schedule, Stage, Workload, plan
+from vlm_tokencost.presets import load_model, read_schedule
+
+
+@pytest.fixture
+def read(tmp_path):
+    """Return a function that writes a text to a file and reads the schedule in it."""
+
+    def write_and_read(text: str | bytes) -> Schedule:
+        path = tmp_path / "schedule.toml"
+        path.write_bytes(text if isinstance(text, bytes) else text.encode())
+        return read_schedule(path)
+
+    return write_and_read
+
+
+@pytest.fixture
+def refused(read):
+    """Return a function that reads a malformed schedule and returns the sentence refusing it."""
+
+    def refusal(text: str | bytes) -> str:
+        with pytest.raises(InvalidInput) as caught:
+            read(text)
+        assert caught.value.field == "schedule"
+        sentence = str(caught.value)
+        assert sentence.startswith("schedule ")
+        assert "schedule.toml" in sentence
+        assert "\n" not in sentence
+        assert len(sentence) < 600
+        return sentence
+
+    return refusal
+
+
+def brief(value: object) -> str:
+    """Name a case by its text, on one line."""
+    return " ".join(value.split())[:48] if isinstance(value, str) else str(value)
+
+
+# --- the format ----------------------------------------------------------------------------------
+
+EVERYTHING = """\
+name = "pyramid"
+rounding = "ceil"              # floor | round | ceil | float-floor
+
+[compress]
+tokens = 288
+at = "before-connector"
+
+[[stages]]
+first_layer = 8
+ratio = 0.5
+
+[[stages]]
+first_layer = 16
+tokens = 36
+
+[[stages]]
+first_layer = 24
+withdraw = true
+"""
+
+
+def test_every_key(read):
+    schedule = read(EVERYTHING)
+    assert schedule == Schedule(
+        name="pyramid",
+        rounding="ceil",
+        compress=Compress(tokens=288, at="before-connector"),
+        stages=(
+            Stage(first_layer=8, ratio="0.5"),
+            Stage(first_layer=16, tokens=36),
+            Stage(first_layer=24, withdraw=True),
+        ),
+    )
+    # 576 → 288 before the connector; ½ of 288, then 36, then none
+    seen = plan(load_model("llava-1.5-7b"), Workload(), schedule)
+    assert seen.visual == (288,) * 8 + (144,) * 8 + (36,) * 8 + (0,) * 8
+    assert seen.connector_tokens == 288
+
+
+def test_defaults(read):
+    assert read("") == Schedule()
+    assert read("# nothing but a comment\n\n") == Schedule()
+    assert read("[compress]\nratio = 0.5\n").compress.at == "after-connector"
+    assert read("[[stages]]\nfirst_layer = 2\nratio = 0.5\n").rounding == "floor"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param("stages = [{first_layer = 2, ratio = 0.5}]", id="inline"),
+        pytest.param('[["stages"]]\n"first_layer" = 2\n\'ratio\' = 0.5', id="quoted"),
+        pytest.param("[[stages]]\r\nfirst_layer = 2\r\nratio = 0.5\r\n", id="crlf"),
+        pytest.param("  [[ stages ]]\n\tfirst_layer=2\n\tratio=5e-1 # half", id="spaces"),
+        pytest.param("[[stages]]\nfirst_layer = 0x2\nratio = 0.50", id="hexadecimal"),
+    ],
+)
+def test_every_way_to_write_it(read, text):
+    assert read(text) == Schedule(stages=(Stage(first_layer=2, ratio="0.5"),))
+
+
+def test_unicode_names(read):
+    assert read('name = "Pyramide ½ – 金字塔"').name == "Pyramide ½ – 金字塔"
+
+
+@pytest.mark.parametrize(
+    ("typed", "exact"),
+    [
+        ("0.7", Fraction(7, 10)),
+        ("0.1", Fraction(1, 10)),
+        ("0.333333333333333333333", Fraction(333333333333333333333, 10**21)),  # beyond a double
+        ("1e-3", Fraction(1, 1000)),
+        ("1", Fraction(1)),
+        ("1.0", Fraction(1)),
+    ],
+    ids=brief,
+)
+def test_ratios_stay_the_decimals_that_were_typed(read, typed, exact):
+    assert read(f"[compress]\nratio = {typed}").compress.ratio == exact
+    assert read(f"[[stages]]\nfirst_layer = 2\nratio = {typed}").stages[0].ratio == exact
+
+
+def test_seven_tenths_of_2880_is_2016(read):
+    schedule = read("[[stages]]\nfirst_layer = 2\nratio = 0.7")
+    workload = Workload(visual_tokens=2880)
+    assert plan(load_model("llava-1.5-7b"), workload, schedule).visual[2] == 2016
+
+
+# --- files that are no TOML -----------------------------------------------------------------------
+
+
+def test_missing_file(tmp_path):
+    with pytest.raises(InvalidInput, match=r"absent\.toml cannot be read.*No such file"):
+        read_schedule(tmp_path / "absent.toml")
+
+
+def test_directory(tmp_path):
+    with pytest.raises(InvalidInput, match=r"cannot be read.*irectory"):
+        read_schedule(tmp_path)
+
+
+def test_file_below_a_file(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InvalidInput, match="cannot be read"):
+        read_schedule(tmp_path / "file" / "schedule.toml")
+
+
+def test_path_with_a_null_byte():
+    with pytest.raises(InvalidInput, match="schedule"):
+        read_schedule(Path("schedule\0.toml"))
+
+
+def test_name_too_long(tmp_path):
+    with pytest.raises(InvalidInput, match="cannot be read"):
+        read_schedule(tmp_path / ("x" * 300))
+
+
+def test_the_field_can_be_an_option():
+    with pytest.raises(InvalidInput, match=r"^--schedule absent\.toml cannot be read"):
+        read_schedule(Path("absent.toml"), "--schedule")
+
+
+def test_huge_file(refused):
+    assert "larger than 32 KiB" in refused("#" * (1 << 20) + "\n")
+    assert "larger than 32 KiB" in refused(b"\xff" * (1 << 21))
+
+
+def test_large_comment_is_read(read):
+    assert read("#" * 30_000) == Schedule()
+
+
+def test_endless_file():
+    """A device without an end must not be read to its end."""
+    code = (
+        "import resource; resource.setrlimit(resource.RLIMIT_AS, (1 << 30, 1 << 30))\n"
+        "from pathlib import Path\n"
+        "from vlm_tokencost.costmodel import InvalidInput\n"
+        "from vlm_tokencost.presets import read_schedule\n"
+        "try:\n"
+        "    read_schedule(Path('/dev/zero'))\n"
+        "except InvalidInput as error:\n"
+        "    print(error)\n"
+    )
+    if not Path("/dev/zero").exists():
+        pytest.skip("needs /dev/zero")
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    assert "/dev/zero" in done.stdout, done.stderr[-300:]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"\xff\xfe\x00s", b'name = "\xe9"', b"\x80"],
+    ids=["utf-16", "latin-1", "continuation"],
+)
+def test_not_utf8(refused, content):
+    assert "is not UTF-8 text" in refused(content)
+
+
+@pytest.mark.parametrize("content", [b"\x00\x01\x02", b"\x7fELF\x01\x01", b"PK\x03\x04"])
+def test_binary(refused, content):
+    sentence = refused(content)
+    assert "is not TOML" in sentence
+    assert "line 1" in sentence
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ('name = "a"\nrounding = = "floor"\n', 2),
+        ("name = 'a'\n\n\n[compress\ntokens = 3\n", 4),
+        ("[[stages]]\nfirst_layer = two\nratio = 0.5\n", 2),
+        ("[[stages]]\nfirst_layer = 2\nratio = 0,5\n", 3),
+        ("[[stages]]\nfirst_layer = 2\nratio = .5\n", 3),
+        ("[[stages]]\nfirst_layer = 2\nratio = 50%\n", 3),
+        ("[[stages]]\r\nfirst_layer = 2\r\nratio =\r\n", 3),
+        ("keep half\n", 1),
+        ('{"stages": []}\n', 1),
+        ("[[stages]]\nfirst_layer = 2\nratio = 0.5\nratio = 0.4\n", 4),  # given twice
+        ("name = 'a'\nname = 'b'\n", 2),
+        ("[compress]\ntokens = 3\n[compress]\ntokens = 4\n", 3),  # table given twice
+        ("stages = []\n[[stages]]\nfirst_layer = 2\n", 2),
+    ],
+    ids=brief,
+)
+def test_syntax_error_names_the_line(refused, text, line):
+    sentence = refused(text)
+    assert "is not TOML" in sentence
+    assert f"line {line}," in sentence
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("[[stages]]\nfirst_layer = 2\nratio =", 3),
+        ("[[stages]]\nfirst_layer = 2\nratio = 0.5\nratio = 0.4", 4),
+        ("name = 'a'\nstages = [1,\n2", 3),
+        ('name = """abc\n\n', 3),
+    ],
+    ids=brief,
+)
+def test_syntax_error_at_the_end_names_the_last_line(refused, text, line):
+    """Tomllib says "at end of document" there."""
+    sentence = refused(text)
+    assert "is not TOML" in sentence
+    assert f"line {line}" in sentence
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param("x = " + "[" * 5_000, id="arrays"),
+        pytest.param("x = " + "{a=" * 5_000, id="tables"),
+        pytest.param("x" + ".x" * 1_000 + " = 1", id="dotted-keys"),
+        pytest.param("x = [" + "1," * 100_000 + "]", id="long-array"),
+    ],
+)
+def test_nested_too_deep_or_too_long(refused, text):
+    refused(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        # Python refuses to read or print integers of more than 4,300 digits.
+        pytest.param("[[stages]]\nfirst_layer = " + "9" * 5_000 + "\nratio = 0.5", id="decimal"),
+        pytest.param("[[stages]]\nfirst_layer = 0x" + "f" * 4_000 + "\nratio = 0.5", id="hex"),
+        pytest.param("[compress]\ntokens = 0b" + "1" * 20_000, id="binary"),
+        pytest.param("[compress]\nratio = " + "9" * 5_000, id="ratio"),
+        pytest.param("[compress]\nratio = 0." + "9" * 5_000 + "e1", id="long-ratio"),
+        # Decimals know exponents of 18 digits, not of 19.
+        pytest.param("[compress]\nratio = 1e9999999999999999999", id="exponent"),
+        pytest.param("[compress]\nratio = 1e-9999999999999999999", id="negative-exponent"),
+    ],
+)
+def test_numbers_beyond_python_s_limits(refused, text):
+    refused(text)
+
+
+@pytest.mark.parametrize("exponent", ["-999999999", "999999999"])
+def test_absurd_exponents_are_refused_at_once(tmp_path, exponent):
+    # In a process of its own: expanding 10**999999999 would neither end nor be interrupted.
+    path = tmp_path / "schedule.toml"
+    path.write_text(f"[[stages]]\nfirst_layer = 2\nratio = 1e{exponent}\n")
+    code = (
+        "import sys\n"
+        "from pathlib import Path\n"
+        "from vlm_tokencost.costmodel import InvalidInput\n"
+        "from vlm_tokencost.presets import read_schedule\n"
+        "try:\n"
+        "    read_schedule(Path(sys.argv[1]))\n"
+        "except InvalidInput as error:\n"
+        "    print(error)\n"
+    )
+    command = [sys.executable, "-c", code, str(path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
+    assert "line 3: stages.0.ratio" in done.stdout
+
+
+# --- keys and values that are wrong ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "where", "way_out"),
+    [
+        ("stage = []", "line 1: stage", "did you mean stages?"),
+        ('name = "a"\n\nrouding = "ceil"\n', "line 3: rouding", "did you mean rounding?"),
+        ("keep = 0.5", "line 1: keep", "known keys: compress, name, rounding, stages"),
+        ('name = "a"\nself = 1', "line 2: self", "known keys: compress, name, rounding, stages"),
+        ('name = "a"\ncls = 1', "line 2: cls", "known keys: compress, name, rounding, stages"),
+        ('"stagez" = 1', "line 1: stagez", "did you mean stages?"),
+        ("'stagez' = 1", "line 1: stagez", "did you mean stages?"),
+        ("\n[compres]\ntokens = 3", "line 2: compres", "did you mean compress?"),
+        ("\n\n[[stage]]\nfirst_layer = 2", "line 3: stage", "did you mean stages?"),
+        ("[schedule]\nrounding = 'ceil'", "line 1: schedule", "known keys: compress, name"),
+        ("[compress]\ntokens = 3\n\nwhere = 1", "line 4: compress.where", "known keys: at, ratio"),
+        ("[compress]\ntokenz = 3", "line 2: compress.tokenz", "did you mean tokens?"),
+        (
+            "[[stages]]\nfirst_layer = 2\nratio = 0.5\nkeep = 0.5",
+            "line 4: stages.0.keep",
+            "known keys: first_layer, ratio, tokens, withdraw",
+        ),
+        (
+            "[[stages]]\nfirst_layer = 2\nratio = 0.5\n\n[[stages]]\nfirst_layer = 3\nraito = 0.4",
+            "line 7: stages.1.raito",
+            "did you mean ratio?",
+        ),
+        (
+            "[[stages]]\nlayer = 2\nratio = 0.5",
+            "line 2: stages.0.layer",
+            "did you mean first_layer?",
+        ),
+        (
+            "[[stages]]\nfirst_layer = 2\nratio = 0.5\n[stages.more]\nx = 1",
+            "stages.0.more",
+            "known keys: first_layer, ratio, tokens, withdraw",
+        ),
+    ],
+    ids=brief,
+)
+def test_unknown_key_names_the_line_and_suggests(refused, text, where, way_out):
+    sentence = refused(text)
+    assert f"{where} is not a known key; {way_out}" in sentence
+
+
+SECOND = "[[stages]]\nfirst_layer = 1\nratio = 0.9\n\n[[stages]]\n"  # line 6 is the second's first
+
+
+@pytest.mark.parametrize(
+    ("text", "where", "fragments"),
+    [
+        ("[[stages]]\nfirst_layer = 2\nratio = 2.0", "line 3: stages.0.ratio", ("2.0", "(0, 1]")),
+        (SECOND + "first_layer = 2\nratio = 0", "line 7: stages.1.ratio", ("outside (0, 1]",)),
+        (SECOND + "ratio = -0.5\nfirst_layer = 2", "line 6: stages.1.ratio", ("-0.5", "(0, 1]")),
+        (SECOND + "first_layer = -1\nratio = 0.5", "line 6: stages.1.first_layer", ("-1", "below")),
+        ("[compress]\nratio = nan", "line 2: compress.ratio", ("is not a number",)),
+        ("[compress]\nratio = inf", "line 2: compress.ratio", ("is not a number",)),
+        ("[compress]\nratio = -inf", "line 2: compress.ratio", ("is not a number",)),
+        ('[compress]\nratio = "half"', "line 2: compress.ratio", ("half", "is not a number")),
+        ("[compress]\nratio = true", "line 2: compress.ratio", ("is not a number",)),
+        ("[compress]\nratio = [0.5]", "line 2: compress.ratio", ("is not a number",)),
+        ("[compress]\nratio = {a = 1}", "line 2: compress.ratio", ("is not a number",)),
+        ("[compress]\nratio = 2020-01-01", "line 2: compress.ratio", ("is not a number",)),
+        ("[compress]\ntokens = 0", "line 2: compress.tokens", ("0", "below 1")),
+        ("[compress]\ntokens = 3.0", "line 2: compress.tokens", ("3.0", "whole number")),
+        ("[compress]\ntokens = true", "line 2: compress.tokens", ("whole number",)),
+        ("[compress]\ntokens = []", "line 2: compress.tokens", ("whole number",)),
+        ("[compress]\ntokens = 12:00:00", "line 2: compress.tokens", ("whole number",)),
+        ('[compress]\ntokens = 3\nat = "before"', "line 3: compress.at", ("before-connector",)),
+        ("[[stages]]\nfirst_layer = 2\nwithdraw = 1", "line 3: stages.0.withdraw", ("1",)),
+        ('[[stages]]\nfirst_layer = 2\nwithdraw = "yes"', "line 3: stages.0.withdraw", ("yes",)),
+        ('rounding = "down"', "line 1: rounding", ("down", "float-floor")),
+        ("# comment\nrounding = 3", "line 2: rounding", ("3", "floor")),
+        ("name = 3", "line 1: name", ("3",)),
+        ("stages = 3", "line 1: stages", ("3",)),
+        ('stages = "two"', "line 1: stages", ("two",)),
+        ("\nstages = true", "line 2: stages", ("True",)),
+        ("\n[stages]\nfirst_layer = 2\nratio = 0.5", "line 2: stages", ()),
+        ("compress = 3", "line 1: compress", ("3",)),
+        ("compress = []", "line 1: compress", ()),
+        ("\n[[compress]]\ntokens = 3", "line 2: compress", ()),
+    ],
+    ids=brief,
+)
+def test_wrong_value_names_line_key_and_value(refused, text, where, fragments):
+    sentence = refused(text)
+    assert where in sentence
+    for fragment in fragments:
+        assert fragment in sentence
+
+
+@pytest.mark.parametrize(
+    ("text", "where", "fragments"),
+    [
+        ('stages = ["x"]', "line 1: stages.0", ("x",)),
+        ("name = 'a'\nstages = [2, 0.5]", "line 2: stages.0", ("2",)),
+        ("stages = [{first_layer = 2, ratio = 2.0}]", "line 1: stages.0.ratio", ("2.0",)),
+        ("\nstages = [{first_layer = 2, raito = 0.5}]", "line 2: stages.0.raito", ("ratio?",)),
+        ("compress = {tokens = 0}", "line 1: compress.tokens", ("below 1",)),
+        ("\ncompress.tokens = 0", "line 2: compress.tokens", ("below 1",)),
+    ],
+    ids=brief,
+)
+def test_values_written_inline_name_their_line_too(refused, text, where, fragments):
+    sentence = refused(text)
+    assert where in sentence
+    for fragment in fragments:
+        assert fragment in sentence
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "fragments"),
+    [
+        (
+            "[compress]\ntokens = 3\nratio = 0.5",
+            1,
+            ("compress", "tokens and ratio", "tokens, ratio"),
+        ),
+        ("\n[compress]\nat = 'after-connector'", 2, ("compress", "exactly one of tokens, ratio")),
+        (
+            "[[stages]]\nfirst_layer = 2\ntokens = 3\nratio = 0.5",
+            1,
+            ("stages.0", "tokens and ratio", "exactly one of tokens, ratio, withdraw"),
+        ),
+        (
+            SECOND + "first_layer = 2\nratio = 0.5\nwithdraw = true",
+            5,
+            ("stages.1", "ratio and withdraw", "exactly one"),
+        ),
+        (SECOND + "first_layer = 2", 5, ("stages.1", "exactly one of tokens, ratio, withdraw")),
+        (SECOND + "ratio = 0.5", 5, ("stages.1.first_layer", "is missing")),
+        ("\n\n[compress]", 3, ("compress", "exactly one")),
+    ],
+    ids=brief,
+)
+def test_amounts_that_are_missing_or_too_many_name_the_table_s_line(refused, text, line, fragments):
+    sentence = refused(text)
+    assert f"line {line}:" in sentence
+    for fragment in fragments:
+        assert fragment in sentence
+
+
+def test_values_of_several_lines_stay_one_sentence(refused):
+    sentence = refused('rounding = """down\nand\nout"""')
+    assert "line 1: rounding" in sentence
+    assert "\x1b" not in refused('rounding = "\\u001b[31mred"')
+    refused(f'rounding = "{"x" * 10_000}"')  # and stay short
+
+
+def test_the_first_mistake_is_told_once(refused):
+    sentence = refused("[[stages]]\nfirst_layer = -1\nratio = 2\ntokens = 0")
+    assert sentence.count("line") == 1
+
+
+# --- anything at all ------------------------------------------------------------------------------
+
+WORDS = st.sampled_from(
+    [
+        *("name", "rounding", "compress", "stages", "first_layer", "ratio", "tokens", "withdraw"),
+        *("at", "self", "cls", "kind", "x", '"stages"', "compress.tokens", "stages.ratio"),
+    ]
+)
+VALUES = st.sampled_from(
+    [
+        *("1", "0.5", "-3", "1e400", "1e-400", "nan", "inf", "true", "false", '"x"', '"floor"'),
+        *("''", "[]", "{}", "[1, 2]", "[[]]", "{ratio = 0.5, first_layer = 2}", "0x10", "0.7"),
+        *("[{first_layer = 2}]", "2020-01-01", "12:00:00", '"""a\nb"""', '"before-connector"'),
+        "9" * 30,
+    ]
+)
+LINES = st.one_of(
+    st.builds("{} = {}".format, WORDS, VALUES),
+    st.builds("[{}]".format, WORDS),
+    st.builds("[[{}]]".format, WORDS),
+    st.text(max_size=10),
+)
+
+
+def never_raises_anything_else(path, content):
+    path.write_bytes(content)
+    try:
+        schedule = read_schedule(path)
+    except InvalidInput as error:
+        sentence = str(error)
+        assert sentence.startswith("schedule")
+        assert "\n" not in sentence
+        assert sentence.isprintable()
+    else:
+        assert isinstance(schedule, Schedule)
+
+
+fuzz = settings(
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],  # each example rewrites the file
+)
+
+
+@settings(fuzz, max_examples=200)
+@given(text=st.text())
+def test_any_text(tmp_path, text):
+    never_raises_anything_else(tmp_path / "schedule.toml", text.encode("utf-8", "surrogatepass"))
+
+
+@settings(fuzz, max_examples=100)
+@given(content=st.binary())
+def test_any_bytes(tmp_path, content):
+    never_raises_anything_else(tmp_path / "schedule.toml", content)
+
+
+@settings(fuzz, max_examples=500)
+@given(lines=st.lists(LINES, max_size=12))
+def test_anything_like_a_schedule(tmp_path, lines):
+    content = "\n".join(lines).encode("utf-8", "surrogatepass")
+    never_raises_anything_else(tmp_path / "schedule.toml", content)
