@@ -483,7 +483,6 @@ def test_wrong_choice_or_type(spec, data, field, fragments):
         "tokens-ratio",
         "tokens-withdraw",
         "no-stage-amount",
-        "withdraw-not",
         "compress-both",
         "compress-none",
     ],
