@@ -58,8 +58,8 @@ def test_the_bars_are_the_bill():
     pale = sum(bar.get_height() for bar in bars if (bar.get_alpha() or 1) < 1)
     full = sum(bar.get_height() for bar in bars) - pale
     # Dense and scheduled decoder, in units of 10⁹ FLOP
-    assert pale == pytest.approx(8504.035246080, rel=1e-12)
-    assert full == pytest.approx(4866.567045120, rel=1e-12)
+    assert round(pale, 6) == 8504.035246
+    assert round(full, 6) == 4866.567045
     assert decoder.get_ylim()[1] > max(
         patch.get_y() + patch.get_height()
         for patch in decoder.patches
