@@ -22,7 +22,7 @@ def facts(report: Report) -> tuple[tuple[str, str], ...]:
     model, plan = report.model, report.scheduled
     lines = [
         ("model", f"{model.id} ({model.family}), figures {model.status}"),
-        ("images", f"{_sizes(plan.images)} → {plan.visual_input.note}"),
+        ("images", f"{sizes_text(plan.images)} → {plan.visual_input.note}"),
         ("tokens", _tokens(report)),
         ("request", _request(report)),
         ("schedule", schedule_text(report)),
@@ -40,7 +40,8 @@ def _request(report: Report) -> str:
     return f"{requests}; {new} new token{'s' * (new > 1)}: {forwards}"
 
 
-def _sizes(images: tuple[Size, ...]) -> str:
+def sizes_text(images: tuple[Size, ...]) -> str:
+    """Return the images' sizes, height × width, shortened when there are many."""
     shown = [f"{height}×{width}" for height, width in images]
     if len(shown) > 1 and len(set(shown)) == 1:
         return f"{len(shown)} images of {shown[0]}"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...costmodel import Report
 from ...costmodel.flops import UNITS, Convention
-from ..summary import counted, schedule_text
+from ..summary import counted, schedule_text, sizes_text
 from ..units import percent, prefix, with_prefix
 from .figure import COLOURS, STYLE
 
@@ -111,7 +111,7 @@ def _title(report: Report, convention: Convention) -> str:
     cost = with_prefix(dense, unit)
     if report.schedule:
         cost = f"{with_prefix(amount, unit)} of {cost} ({percent(amount, dense)})"
-    tokens = f"{plan.dense_visual_tokens} visual + {plan.structural_tokens} structural + "
+    tokens = f"{sizes_text(plan.images)}: {plan.dense_visual_tokens} visual + {plan.structural_tokens} structural + "
     tokens += f"{plan.text_tokens} text tokens, batch {plan.batch}"
     lines = [f"{report.model.id}, prefill: {cost}, convention {convention}", tokens]
     if report.schedule:
