@@ -16,6 +16,7 @@ import typer
 from ..costmodel import InvalidInput
 from ..costmodel.errors import suggestion
 from ..costmodel.flops import CONVENTIONS, Convention
+from .files import writable
 
 Format = Literal["table", "json", "csv", "markdown", "latex"]
 #: Formats that a file's ending stands for when --format is not given.
@@ -55,21 +56,6 @@ class Sink:
         if self.format is None:
             return ENDINGS.get(path.suffix.lower() if path else "", "table"), path
         return one_of(self.format, "--format", get_args(Format)), path
-
-
-def writable(name: str) -> Path:
-    """Return the path of an output file that can be created or replaced.
-
-    Raises:
-        InvalidInput: It is a directory, or its directory is missing or closed to us.
-    """
-    from .export import problem_of
-
-    path = Path(name)
-    problem = problem_of(path)
-    if problem:
-        raise InvalidInput("--output", name, problem, "give a file in a directory you can write to")
-    return path
 
 
 def conventions(text: str | None) -> tuple[Convention, ...]:

@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...costmodel import InvalidInput, MissingExtra
-from ..export import replace
-from ..options import writable
+from ..files import replace, writable
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

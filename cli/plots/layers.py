@@ -111,8 +111,10 @@ def _title(report: Report, convention: Convention) -> str:
     cost = with_prefix(dense, unit)
     if report.schedule:
         cost = f"{with_prefix(amount, unit)} of {cost} ({percent(amount, dense)})"
-    tokens = f"{sizes_text(plan.images)}: {plan.dense_visual_tokens} visual + {plan.structural_tokens} structural + "
-    tokens += f"{plan.text_tokens} text tokens, batch {plan.batch}"
+    tokens = (
+        f"{sizes_text(plan.images)}: {plan.dense_visual_tokens} visual + {plan.structural_tokens} "
+        f"structural + {plan.text_tokens} text tokens, batch {plan.batch}"
+    )
     lines = [f"{report.model.id}, prefill: {cost}, convention {convention}", tokens]
     if report.schedule:
         lines.append(f"schedule: {schedule_text(report)}")

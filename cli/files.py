@@ -1,0 +1,57 @@
+"""Output files: checked before any work, replaced in one step."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from ..costmodel import InvalidInput
+
+
+def writable(name: str) -> Path:
+    """Return the path of an output file that can be created or replaced.
+
+    Raises:
+        InvalidInput: It is a directory, or its directory is missing or closed to us.
+    """
+    path = Path(name)
+    problem = _problem(path)
+    if problem:
+        raise InvalidInput("--output", name, problem, "give a file in a directory you can write to")
+    return path
+
+
+def _problem(path: Path) -> str:
+    """Return why a file cannot be created or replaced, or an empty string."""
+    if path.exists() and not path.is_file():
+        return "is a directory" if path.is_dir() else "is not a regular file"
+    if not path.parent.is_dir():
+        return "is in a directory that does not exist"
+    if not os.access(path.parent, os.W_OK | os.X_OK):
+        return "is in a directory that cannot be written to"
+    if path.exists() and not os.access(path, os.W_OK):
+        return "exists and cannot be written to"
+    return ""
+
+
+def replace(path: Path, content: bytes) -> None:
+    """Write a file in one step: readers see the old content or the new, never a part."""
+    import tempfile
+
+    target = path.resolve()
+    mode = target.stat().st_mode & 0o777 if target.exists() else 0o666 & ~_umask()
+    handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+        Path(name).chmod(mode)
+        Path(name).replace(target)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
