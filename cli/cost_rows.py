@@ -2,33 +2,51 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..costmodel import Bill, Report
 from ..costmodel.explain import ranges
 from ..costmodel.flops import UNITS, Convention
 from ..costmodel.operators import COMPONENTS
 from ..costmodel.parameters import layer_parameters
+from ..costmodel.report import Phase
 
 Row = dict[str, Any]
 
 
-def phase_bills(
-    report: Report, name: Convention, step: int
-) -> list[tuple[str, Convention, tuple[Bill, Bill]]]:
-    """Return (phase, convention, (baseline, scheduled)) of every phase that is priced."""
+class PhaseBill(NamedTuple):
+    """One phase under one convention.
 
-    def sides(phase: Any) -> tuple[Bill, Bill]:
+    Attributes:
+        phase, convention: What is priced.
+        sides: Baseline and scheduled bill.
+        explained: The bills whose terms explain it, with their phase; a generation is explained
+            by its decode forwards alone, because its prefill is a phase of its own.
+    """
+
+    phase: str
+    convention: Convention
+    sides: tuple[Bill, Bill]
+    explained: tuple[str, tuple[Bill, Bill]]
+
+
+def phase_bills(report: Report, name: Convention, step: int) -> list[PhaseBill]:
+    """Return every phase that is priced under a convention."""
+
+    def sides(phase: Phase) -> tuple[Bill, Bill]:
         dense = report.bill(name, scheduled=False, phase=phase)
         return dense, report.bill(name, scheduled=True, phase=phase)
 
-    phases = [("prefill", name, sides("prefill"))]
+    prefill = sides("prefill")
+    bills = [PhaseBill("prefill", name, prefill, ("prefill", prefill))]
     if name == "exact":
         forward = report.decode_forward(step, scheduled=False), report.decode_forward(step)
-        phases.append(("decode forward", name, forward))
+        phase = f"decode forward {step}"
+        bills.append(PhaseBill(phase, name, forward, (phase, forward)))
         if report.workload.new_tokens > 1:
-            phases.append(("generation", name, sides("generation")))
-    return phases
+            forwards = (f"decode forwards 1–{report.workload.new_tokens - 1}", sides("decode"))
+            bills.append(PhaseBill("generation", name, sides("generation"), forwards))
+    return bills
 
 
 def component_rows(phase: str, name: Convention, sides: tuple[Bill, Bill]) -> list[Row]:
@@ -40,7 +58,7 @@ def component_rows(phase: str, name: Convention, sides: tuple[Bill, Bill]) -> li
         amounts += [
             (part, before.get(part, 0), after.get(part, 0))
             for part in COMPONENTS
-            if phase != "decode forward" or part in before
+            if not phase.startswith("decode") or part in before
         ]
     return [
         {
@@ -94,12 +112,12 @@ def _tokens(report: Report, component: str, layer: int | None, *, scheduled: boo
     return None if layer is None else plan.query[layer]
 
 
-def term_rows(report: Report, phase: str, name: Convention, sides: tuple[Bill, Bill]) -> list[Row]:
+def term_rows(report: Report, bill: PhaseBill) -> list[Row]:
     """Return one row per term; without a schedule only the baseline's."""
-    labelled = zip(("baseline", "scheduled"), sides, strict=True)
+    phase, bills = bill.explained
     return [
         {
-            "convention": name,
+            "convention": bill.convention,
             "phase": phase,
             "side": side,
             "component": entry.component,
@@ -110,9 +128,9 @@ def term_rows(report: Report, phase: str, name: Convention, sides: tuple[Bill, B
             "result": entry.each,
             "times": len(entry.layers) or 1,
             "total": entry.amount,
-            "unit": UNITS[name],
+            "unit": UNITS[bill.convention],
         }
-        for side, bill in labelled
+        for side, one in zip(("baseline", "scheduled"), bills, strict=True)
         if side == "baseline" or report.schedule is not None
-        for entry in bill.entries
+        for entry in one.entries
     ]

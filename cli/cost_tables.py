@@ -46,10 +46,10 @@ def _bill_table(report: Report, title: str, rows: list[Row]) -> Table:
     exact = rows[0]["convention"] == "exact"
     unit = rows[0]["unit"]
     columns = [Column("component" if exact else "convention", LEFT)]
-    columns += [Column(f"baseline [{letter}MAC]")] if exact else []
-    columns += [Column(f"baseline [{letter}{unit}]")]
-    columns += [Column("share")] if exact else []
-    columns += [Column(f"scheduled [{letter}{unit}]"), Column("ratio")] if report.schedule else []
+    columns += [Column(f"baseline\n[{letter}MAC]")] if exact else []
+    columns += [Column(f"baseline\n[{letter}{unit}]")]
+    columns += [Column("of\nbaseline")] if exact else []
+    columns += [Column(f"scheduled\n[{letter}{unit}]"), Column("ratio")] if report.schedule else []
     lines = []
     for row in [*rows[1:], rows[0]] if exact else rows:
         cells = [row["component"] if exact else row["convention"]]
@@ -68,9 +68,9 @@ def layer_table(report: Report, rows: list[Row], name: Convention) -> Table:
     letter, power = prefix([row["baseline"] for row in own])
     unit = f"{letter}{UNITS[name]}"
     columns = [Column("component", LEFT), Column("layer"), Column("parameters"), Column("tokens")]
-    columns += [Column(f"baseline [{unit}]")]
+    columns += [Column(f"baseline\n[{unit}]")]
     if report.schedule:
-        columns += [Column("tokens left"), Column(f"scheduled [{unit}]"), Column("ratio")]
+        columns += [Column("tokens\nleft"), Column(f"scheduled\n[{unit}]"), Column("ratio")]
     lines = []
     for row in own:
         cells = [row["component"], "—" if row["layer"] is None else str(row["layer"])]

@@ -4,16 +4,28 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
-from .document import Document, Table
+from ..costmodel import InvalidInput
+from .document import Column, Document, Table
 from .files import replace
 from .options import Format, Sink
+from .request import Request
 
 
-def deliver(sink: Sink, build: Callable[[], Document]) -> None:
-    """Check where output goes, then do the work, then write it."""
+def deliver(sink: Sink, build: Callable[[], Document], request: Request | None = None) -> None:
+    """Check where output goes, then do the work, then write it.
+
+    Raises:
+        InvalidInput: Nowhere to write, or a file that the request reads.
+    """
     form, path = sink.chosen()
+    reads = request and request.schedule
+    if path and reads and path.exists() and Path(reads).exists() and path.samefile(reads):
+        raise InvalidInput("--output", sink.output, "is the schedule file", "name another file")
+    if path is None and sys.stdout is None:
+        raise InvalidInput("--output", None, "is needed: standard output is closed", "name a file")
     text = render(build(), form, to_file=path is not None)
     if path is None:
         try:
@@ -82,7 +94,7 @@ def _markdown_table(table: Table) -> str:
         )
 
     rule = ["---:" if column.align == "right" else "---" for column in table.columns]
-    lines = [line([column.header for column in table.columns]), line(rule)]
+    lines = [line([_header(column) for column in table.columns]), line(rule)]
     return "\n".join(lines + [line(list(row)) for row in table.rows])
 
 
@@ -92,23 +104,28 @@ def _indented(cell: str, step: str) -> str:
 
 
 def as_latex(document: Document) -> str:
-    """Return one booktabs tabular per table, with facts and notes as comments."""
+    """Return a paragraph per table (booktabs); facts and definitions are comments."""
     lines = [f"% {document.title} (needs \\usepackage{{booktabs}})"]
     lines += [f"% {label}: {text}" for label, text in document.facts]
+    lines += [f"% {note}" for note in document.notes]
     for table in document.tables:
         spec = "".join("r" if column.align == "right" else "l" for column in table.columns)
-        lines += [f"% {table.title}"] if table.title else []
-        lines += [f"\\begin{{tabular}}{{{spec}}}", "\\toprule"]
-        lines.append(" & ".join(_tex(column.header) for column in table.columns) + " \\\\")
+        title = f"\\textbf{{{_tex(table.title)}}}\\\\" if table.title else ""
+        lines += ["", f"\\noindent{title}", f"\\begin{{tabular}}{{{spec}}}", "\\toprule"]
+        lines.append(_tex_row([_header(column) for column in table.columns]))
         lines.append("\\midrule")
-        lines += [
-            " & ".join(_indented(_tex(cell), "\\quad ") for cell in row) + " \\\\"
-            for row in table.rows
-        ]
+        lines += [_tex_row(row) for row in table.rows]
         lines += ["\\bottomrule", "\\end{tabular}"]
-    lines += [f"% {note}" for note in document.notes]
-    lines += [_tex(document.sentence)] if document.sentence else []
+    lines += ["", _tex(document.sentence)] if document.sentence else []
     return "\n".join(lines) + "\n"
+
+
+def _tex_row(cells: Sequence[str]) -> str:
+    return " & ".join(_indented(_tex(cell), "\\quad ") for cell in cells) + " \\\\"
+
+
+def _header(column: Column) -> str:
+    return column.header.replace("\n", " ")
 
 
 _TEX = {

@@ -14,8 +14,13 @@ def writable(name: str) -> Path:
     Raises:
         InvalidInput: It is a directory, or its directory is missing or closed to us.
     """
+    if not name:
+        raise InvalidInput("--output", "", "is empty", "name a file")
     path = Path(name)
-    problem = _problem(path)
+    try:
+        problem = _problem(path)
+    except (OSError, ValueError) as error:  # a name too long, a null byte
+        problem = f"is no usable name ({getattr(error, 'strerror', None) or error})"
     if problem:
         raise InvalidInput("--output", name, problem, "give a file in a directory you can write to")
     return path
@@ -23,15 +28,20 @@ def writable(name: str) -> Path:
 
 def _problem(path: Path) -> str:
     """Return why a file cannot be created or replaced, or an empty string."""
+    import tempfile
+
     if path.exists() and not path.is_file():
         return "is a directory" if path.is_dir() else "is not a regular file"
     if not path.parent.is_dir():
         return "is in a directory that does not exist"
-    if not os.access(path.parent, os.W_OK | os.X_OK):
-        return "is in a directory that cannot be written to"
     if path.exists() and not os.access(path, os.W_OK):
         return "exists and cannot be written to"
-    return ""
+    try:
+        # What permissions promise, some file systems refuse: try what `replace` will do.
+        with tempfile.TemporaryFile(dir=path.resolve().parent):
+            return ""
+    except OSError as error:
+        return f"is in a directory that cannot be written to ({error.strerror})"
 
 
 def replace(path: Path, content: bytes) -> None:

@@ -99,8 +99,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     except typer.TyperException as error:
         _fail(_usage_sentence(error, words), getattr(error, "exit_code", 2))
     except OSError as error:
-        place = f" {error.filename}" if error.filename else ""
-        _fail(f"the system refused{place}: {error.strerror}", 1)
+        _fail(f"the output cannot be written ({error.strerror}); free space or use --output", 1)
     except (KeyboardInterrupt, typer.Abort):
         _fail("interrupted", 130)
     sys.exit(status if isinstance(status, int) else 0)

@@ -42,12 +42,18 @@ class Sink:
         option(
             OUTPUT,
             "--format",
-            "Form of the output (default: table, or what --output ends in).",
-            "table|json|csv|markdown|latex",
+            "table, json, csv, markdown or latex (default: table, or what --output ends in).",
+            "FORM",
         ),
     ] = None
     output: Annotated[
-        Text, option(OUTPUT, "--output", "Write to this file instead of standard output.", "FILE")
+        Text,
+        option(
+            OUTPUT,
+            "--output",
+            "Write to this file, replacing it, instead of standard output.",
+            "FILE",
+        ),
     ] = None
 
     def chosen(self) -> tuple[Format, Path | None]:
@@ -70,8 +76,8 @@ ConventionOption = Annotated[
     option(
         COUNTING,
         "--convention",
-        "Convention of the figures (default: all).",
-        "survey|gated|exact|all",
+        "survey, gated, exact or all (default: all).",
+        "NAME",
     ),
 ]
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import io
+import shutil
 import sys
 import textwrap
 
 from .document import Document
 
-#: Width of running text; tables take what they need in files and pipes.
+#: Width of running text. Tables take what they need: a figure that is folded can be misread.
 TEXT_WIDTH = 100
-PLAIN_WIDTH = 1000
+TABLE_WIDTH = 1000
 
 
 def as_table(document: Document, *, plain: bool = False) -> str:
@@ -20,14 +21,15 @@ def as_table(document: Document, *, plain: bool = False) -> str:
     from rich.table import Table as RichTable
     from rich.text import Text
 
-    terminal = sys.stdout.isatty() and not plain
+    terminal = not plain and sys.stdout.isatty()
     console = Console(
         file=io.StringIO(),
         force_terminal=terminal,
-        width=None if terminal else PLAIN_WIDTH,
+        width=TABLE_WIDTH,
         highlight=False,
     )
-    width = min(console.width, TEXT_WIDTH)
+    columns = shutil.get_terminal_size((TEXT_WIDTH, 24)).columns if terminal else TEXT_WIDTH
+    width = min(columns, TEXT_WIDTH)
     head = Text(document.title, style="bold")
     margin = max((len(label) for label, _ in document.facts), default=0) + 4
     for label, text in document.facts:
@@ -41,7 +43,7 @@ def as_table(document: Document, *, plain: bool = False) -> str:
             title=table.title or None, title_justify="left", title_style="bold", box=SIMPLE_HEAD
         )
         for column in table.columns:
-            shown.add_column(column.header, justify=column.align, overflow="fold")
+            shown.add_column(column.header, justify=column.align, no_wrap=True)
         for row in table.rows:
             shown.add_row(*[Text(cell) for cell in row])
         console.print(shown)

@@ -25,16 +25,16 @@ class Request:
     model: Annotated[
         Text, option(WORK, "--model", "Model preset; see `tokencost models list`.", "ID")
     ] = None
-    images: Annotated[Text, option(WORK, "--images", "Images in the prompt (default: 1).", "N")] = (
-        None
-    )
+    images: Annotated[
+        Text, option(WORK, "--images", "Images in the prompt (default: 1).", "INT")
+    ] = None
     image_size: Annotated[
         Texts,
         option(
             WORK,
             "--image-size",
             "Image size in pixels; repeat it for images of different sizes (default: the model's).",
-            "HxW",
+            "HEIGHTxWIDTH",
         ),
     ] = ()  # type: ignore[assignment]
     visual_tokens: Annotated[
@@ -43,7 +43,7 @@ class Request:
             WORK,
             "--visual-tokens",
             "Dense visual tokens M, instead of those derived from the images.",
-            "V",
+            "INT",
         ),
     ] = None
     text_tokens: Annotated[
@@ -52,7 +52,7 @@ class Request:
             WORK,
             "--text-tokens",
             f"Text tokens N: system prompt and question (default: {DEFAULT_TEXT_TOKENS}).",
-            "N",
+            "INT",
         ),
     ] = None
     new_tokens: Annotated[
@@ -61,11 +61,11 @@ class Request:
             WORK,
             "--new-tokens",
             "Tokens generated; the prefill gives the first (default: 1).",
-            "M",
+            "INT",
         ),
     ] = None
     batch: Annotated[
-        Text, option(WORK, "--batch", "Equal requests in a batch (default: 1).", "B")
+        Text, option(WORK, "--batch", "Equal requests in a batch (default: 1).", "INT")
     ] = None
     prune_layer: Annotated[
         Texts,
@@ -73,7 +73,7 @@ class Request:
             SCHEDULE,
             "--prune-layer",
             "First layer (0-based) that sees the reduced sequence; repeatable, with --keep.",
-            "K",
+            "LAYER",
         ),
     ] = ()  # type: ignore[assignment]
     keep: Annotated[
@@ -81,21 +81,21 @@ class Request:
         option(
             SCHEDULE,
             "--keep",
-            "Share of the visual tokens kept from that layer on, in (0, 1].",
-            "R",
+            "Share of the visual tokens kept from that layer on, in (0, 1], such as 0.5 or 1/3.",
+            "RATIO",
         ),
     ] = ()  # type: ignore[assignment]
     tokens: Annotated[
-        Text, option(SCHEDULE, "--tokens", "Visual tokens left between encoder and LLM.", "V")
+        Text, option(SCHEDULE, "--tokens", "Visual tokens left between encoder and LLM.", "INT")
     ] = None
     tokens_at: Annotated[
         Text,
         option(
             SCHEDULE,
             "--tokens-at",
-            "Whether the connector runs on all tokens or on the kept ones "
-            "(default: after-connector).",
-            "after-connector|before-connector",
+            "after-connector: the connector runs on all tokens; before-connector: on the kept "
+            "ones (default: after-connector).",
+            "PLACE",
         ),
     ] = None
     schedule: Annotated[
@@ -106,8 +106,8 @@ class Request:
         option(
             SCHEDULE,
             "--rounding",
-            "How a share becomes whole tokens (default: floor).",
-            "floor|round|ceil|float-floor",
+            "How a share becomes whole tokens: floor, round, ceil or float-floor (default: floor).",
+            "RULE",
         ),
     ] = None
     causal: Annotated[
@@ -183,14 +183,14 @@ class Request:
                     raise InvalidInput(
                         flag(name), None, "cannot go with --schedule", "put it into the file"
                     )
-            schedule = read_schedule(Path(self.schedule), "--schedule")
+            schedule = read_schedule(self.schedule, "--schedule")
             return schedule.model_copy(update={"rounding": rounding}) if rounding else schedule
         if len(self.prune_layer) != len(self.keep):
             raise InvalidInput(
                 "--keep" if self.prune_layer else "--prune-layer",
                 None,
-                f"must be given as often as its partner: --prune-layer {len(self.prune_layer)} "
-                f"times, --keep {len(self.keep)} times",
+                f"does not pair up: {len(self.prune_layer)} × --prune-layer, "
+                f"{len(self.keep)} × --keep",
                 "pair each --prune-layer K with one --keep R",
             )
         stages = tuple(

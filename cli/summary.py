@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from typing import Any
 
 from ..costmodel import Report
 from ..costmodel.flops import MEANINGS, UNITS, Convention
 from ..costmodel.memory import kv_cache_bytes
-from ..costmodel.schedule import Stage, ratio_text
+from ..costmodel.schedule import ratio_text
 from ..costmodel.tokens import Size
 from ..costmodel.version import __version__
 from .units import compact, percent, with_prefix
@@ -15,21 +16,23 @@ from .units import compact, percent, with_prefix
 #: Version of the JSON layout; a key that changes its meaning or goes away raises it.
 SCHEMA_VERSION = "1"
 SELECTION = "not specified, 0 counted"
+FLOOR = "encoder, connector, head and LLM over text, structural and generated tokens"
 
 
-def facts(report: Report) -> tuple[tuple[str, str], ...]:
+def facts(report: Report, conventions: tuple[Convention, ...]) -> tuple[tuple[str, str], ...]:
     """Return what was asked and assumed, for people."""
     model, plan = report.model, report.scheduled
     lines = [
-        ("model", f"{model.id} ({model.family}), figures {model.status}"),
-        ("images", f"{sizes_text(plan.images)} → {plan.visual_input.note}"),
+        ("model", f"{model.id} ({model.family}), configuration {model.status}"),
+        ("images", f"{sizes_text(plan.images)} (height×width) → {plan.visual_input.note}"),
         ("tokens", _tokens(report)),
         ("request", _request(report)),
         ("schedule", schedule_text(report)),
         ("per layer", f"{compact(plan.query)} tokens"),
         ("average", _average(report)),
-        ("counted", counted(report)),
     ]
+    if "exact" in conventions:
+        lines.append(("exact", counted(report)))
     return tuple(lines)
 
 
@@ -54,9 +57,7 @@ def _tokens(report: Report) -> str:
     plan, seen = report.dense, report.dense.visual_input
     parts = [f"{plan.dense_visual_tokens} visual"]
     if report.workload.visual_tokens is not None:
-        parts[0] += (
-            f" (given; the images make {seen.visual_tokens}, which encoder and connector run)"
-        )
+        parts[0] += f" (given, in place of the images' {seen.visual_tokens})"
     elif seen.separator_tokens:
         parts[0] += f" ({seen.separator_tokens} of them learned separators)"
     parts += [f"{plan.structural_tokens} structural", f"{plan.text_tokens} text"]
@@ -66,44 +67,53 @@ def _tokens(report: Report) -> str:
 
 def schedule_text(report: Report) -> str:
     """Return the schedule in words."""
-    schedule, dense = report.schedule, report.dense.dense_visual_tokens
+    schedule, plan = report.schedule, report.scheduled
     if schedule is None:
         return "none: the dense model on both sides"
     parts = [schedule.name] if schedule.name else []
     if schedule.compress:
-        parts.append(
-            f"{report.scheduled.entering_visual_tokens} visual tokens {schedule.compress.at}"
-        )
+        ratio = _amount(schedule.compress.ratio)
+        entering = _visual(plan.entering_visual_tokens)
+        parts.append(f"{ratio}{entering} {schedule.compress.at.replace('-', ' the ')}")
     for stage in schedule.stages:
-        left = report.scheduled.visual[stage.first_layer]
-        parts.append(f"from layer {stage.first_layer} on {_amount(stage)}{left} visual tokens")
+        left = _visual(plan.visual[stage.first_layer])
+        parts.append(f"from layer {stage.first_layer} on {_amount(stage.ratio)}{left}")
     if not (schedule.compress or schedule.stages):
-        parts.append(f"all {dense} visual tokens everywhere")
-    return f"{'; '.join(parts)}, rounding {schedule.rounding}"
+        parts.append(f"all {_visual(plan.dense_visual_tokens)} everywhere")
+    amounts = [schedule.compress, *schedule.stages]
+    if any(amount and amount.ratio is not None for amount in amounts):
+        parts[-1] += f", rounding {schedule.rounding}"
+    return "; ".join(parts)
 
 
-def _amount(stage: Stage) -> str:
-    return f"keep {ratio_text(stage.ratio)}: " if stage.ratio is not None else ""
+def _visual(tokens: int) -> str:
+    return f"{tokens} visual token{'s' * (tokens != 1)}"
+
+
+def _amount(ratio: Fraction | None) -> str:
+    return "" if ratio is None else f"keep {ratio_text(ratio)}: "
 
 
 def _average(report: Report) -> str:
     average = report.scheduled.average_visual_tokens
     dense = report.dense.dense_visual_tokens
-    return f"{float(average):.2f} visual tokens per decoder layer (Σ n_l / T), dense {dense}"
+    return f"{float(average):.2f} of {dense} visual tokens n_l per decoder layer (Σ n_l / T)"
 
 
 def counted(report: Report) -> str:
     """Return the choices behind `exact` in words."""
     counting, vision = report.counting, report.model.vision
-    pairs = "causal pairs" if counting.causal else "all query–key pairs, masks ignored"
-    head = "last position" if counting.logits == "last" else "all positions"
+    pairs = "all query–key pairs, masks ignored"
+    if counting.causal:
+        pairs = "causal pairs in the decoder, all pairs in the encoder"
+    head = "the last position" if counting.logits == "last" else "all positions"
     computed, contributing = vision.num_hidden_layers, vision.contributing_layers
     layers = f"{computed} encoder layers computed"
     if counting.encoder_layers == "contributing":
         layers = f"{contributing} contributing encoder layers of {computed}"
     elif contributing < computed:
-        layers += f" ({computed - contributing} without use)"
-    return f"{pairs}; logits of the {head}; {layers}"
+        layers += f" (output of {computed - contributing} not used)"
+    return f"{pairs}; logits of {head}; {layers}"
 
 
 def notes(report: Report, conventions: tuple[Convention, ...]) -> tuple[str, ...]:
@@ -113,14 +123,14 @@ def notes(report: Report, conventions: tuple[Convention, ...]) -> tuple[str, ...
         floor, dense = report.floor(), report.total("exact", scheduled=False)
         lines.append(
             f"floor [exact]: {with_prefix(floor, 'FLOP')} = {percent(floor, dense)} of the "
-            "baseline: encoder, connector, head and LLM over text; no pruning in the LLM goes below"
+            f"baseline: {FLOOR}; no pruning in the LLM goes below"
         )
         unused = report.unused_encoder_flops()
         if unused:
             included = "included" if report.counting.encoder_layers == "computed" else "left out"
             lines.append(
-                f"encoder layers without use: {with_prefix(unused, 'FLOP')}, {included} "
-                "(--encoder-layers)"
+                f"encoder layers whose output is not used: {with_prefix(unused, 'FLOP')}, "
+                f"{included} (--encoder-layers)"
             )
         if report.schedule is not None:
             lines.append(f"selection: {SELECTION}")
@@ -129,6 +139,18 @@ def notes(report: Report, conventions: tuple[Convention, ...]) -> tuple[str, ...
     if report.model.unverified:
         lines.append(f"unverified figures: {', '.join(report.model.unverified)}")
     return tuple(lines)
+
+
+def floor_payload(report: Report) -> dict[str, Any]:
+    """Return the floor as both commands' JSON gives it."""
+    floor, dense = report.floor(), report.total("exact", scheduled=False)
+    return {
+        "convention": "exact",
+        "unit": "FLOP",
+        "amount": floor,
+        "ratio": floor / dense,
+        "meaning": FLOOR,
+    }
 
 
 def heading(report: Report) -> dict[str, Any]:

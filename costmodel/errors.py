@@ -29,7 +29,7 @@ class InvalidInput(TokencostError, ValueError):
 
     def sentence(self, name: str) -> str:
         """Return the error as one sentence in which the field is called `name`."""
-        shown = "" if self.value is None else f" {clip(self.value)}"
+        shown = "" if self.value is None else f" {clip(self.value) or repr('')}"
         return f"{name}{shown} {self.problem}; {self.way_out}"
 
     @classmethod

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from . import formulas
 from .plan import TokenPlan, alike
 from .report import Report
 from .schedule import Stage, ratio_text
@@ -41,8 +42,15 @@ def token_steps(report: Report) -> tuple[tuple[str, str], ...]:
         lines.append((f"n from layer {stage.first_layer} on", f"{amount} + {rest} = {length}"))
     pairs = "n · (n + 1) / 2 per layer" if report.counting.causal else "n · n per layer"
     lines.append(("decoder pairs", pairs))
+    forwards = report.workload.new_tokens - 1
+    for layers, (kept,) in alike(zip(plan.kv_read, strict=True)) if forwards else ():
+        keys = f"{forwards} · {kept} + (1 + {forwards}) · {forwards} / 2"
+        total = formulas.decode_pairs(kept, 1, forwards, forwards)
+        lines.append(
+            (f"keys of {forwards} decode forwards, layers {ranges(layers)}", f"{keys} = {total}")
+        )
     if plan.batch > 1:
-        lines.append(("batch", f"the terms hold {plan.batch} times these counts"))
+        lines.append((f"batch {plan.batch}", f"n and pairs below are {plan.batch} times as many"))
     return tuple(lines)
 
 

@@ -140,7 +140,7 @@ def _compressed(schedule: Schedule, dense: int, connector_tokens: int) -> tuple[
         assert compress.ratio is not None
         kept = kept_tokens(compress.ratio, dense, schedule.rounding)
         field, value = "compress.ratio", ratio_text(compress.ratio)
-    _check_amount(field, value, kept, dense, "of these images")
+    _check_amount(field, value, kept, dense, "that there are")
     if compress.at == "after-connector":
         return kept, connector_tokens
     if kept > connector_tokens:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Literal, NamedTuple
 
 from .architecture import Model
-from .errors import InvalidInput
-from .flops import Bill, Convention, exact_bill, published_bill
+from .errors import InvalidInput, UnknownName
+from .flops import CONVENTIONS, Bill, Convention, exact_bill, published_bill
 from .lower import lower, lower_decode, lower_vision
+from .numeric import whole
 from .plan import TokenPlan, plan
 from .schedule import Schedule
 from .workload import Counting, Workload
@@ -31,6 +32,11 @@ class Report(NamedTuple):
     dense: TokenPlan
     scheduled: TokenPlan
 
+    def __repr__(self) -> str:
+        """Return the question in one line; the plans alone would fill a page."""
+        asked = (self.model.id, self.workload, self.schedule, self.counting)
+        return f"Report{asked!r}"
+
     def bill(
         self, convention: Convention = "exact", *, scheduled: bool = True, phase: Phase = "prefill"
     ) -> Bill:
@@ -39,6 +45,8 @@ class Report(NamedTuple):
         The published conventions price prefills only; under `exact`, "decode" is all decode
         forwards of the workload's new tokens and "generation" the prefill with them.
         """
+        if convention not in CONVENTIONS:
+            raise UnknownName("convention", convention, CONVENTIONS, "tokencost ratio --help")
         return self._priced(convention, self.scheduled if scheduled else self.dense, phase)
 
     def _priced(self, convention: Convention, side: TokenPlan, phase: Phase) -> Bill:
@@ -57,6 +65,7 @@ class Report(NamedTuple):
 
     def decode_forward(self, step: int = 1, *, scheduled: bool = True) -> Bill:
         """Return the bill of the `step`-th decode forward: kept + step keys in each layer."""
+        step = whole(step, "step", minimum=1)
         side = self.scheduled if scheduled else self.dense
         return exact_bill(lower_decode(self.model, side, step, step))
 
@@ -77,10 +86,10 @@ class Report(NamedTuple):
     def floor(self) -> int:
         """Return the exact FLOPs that no pruning inside the LLM can go below.
 
-        Encoder, connector, head and the decoder over text and structural tokens alone, for the
-        phases that a ratio compares.
+        Encoder, connector (on the tokens that the schedule leaves it), head and the decoder over
+        text and structural tokens alone, for the phases that a ratio compares.
         """
-        text_only = self.dense.without_visual()
+        text_only = self.scheduled.without_visual()
         return self._priced("exact", text_only, self.priced_phase("exact")).total
 
     def unused_encoder_flops(self) -> int:
@@ -102,8 +111,18 @@ def evaluate(
     """Answer what a model costs on a workload, with and without a schedule.
 
     Raises:
-        InvalidInput: A schedule that does not fit the model or the workload.
+        InvalidInput: A schedule that does not fit the model or the workload, or an argument that
+            is something else than its name says.
     """
+    for field, value, kind in (
+        ("model", model, Model),
+        ("workload", workload or Workload(), Workload),
+        ("schedule", schedule or Schedule(), Schedule),
+        ("counting", counting or Counting(), Counting),
+    ):
+        if not isinstance(value, kind):
+            hint = "use load_model(ID)" if kind is Model else f"pass a {kind.__name__} by name"
+            raise InvalidInput(field, type(value).__name__, f"is not a {kind.__name__}", hint)
     workload, counting = workload or Workload(), counting or Counting()
     dense = plan(model, workload)
     scheduled = plan(model, workload, schedule) if schedule else dense

@@ -2,12 +2,12 @@
 
 import math
 from fractions import Fraction
-from typing import Literal, Self, TypeVar
+from typing import Annotated, Literal, Self, TypeVar
 
 from pydantic import StrictBool, model_validator
 
 from .errors import InvalidInput
-from .numeric import Count, Positive, Ratio, Spec
+from .numeric import Converted, Count, Positive, Ratio, Spec
 
 Rounding = Literal["floor", "round", "ceil", "float-floor"]
 SpecType = TypeVar("SpecType", bound=Spec)
@@ -36,6 +36,21 @@ def ratio_text(ratio: Fraction) -> str:
     '0.5'
     """
     return str(float(ratio)).removesuffix(".0")
+
+
+def _name(value: object) -> str:
+    if not isinstance(value, str):
+        raise InvalidInput("", value, "is not a text", "give a text")
+    if len(value) > LONGEST_NAME or not (value.isprintable()):
+        raise InvalidInput(
+            "", value, "is no printable line", f"give up to {LONGEST_NAME} printable characters"
+        )
+    return value
+
+
+#: A schedule's name goes into titles and comments: one printable line.
+LONGEST_NAME = 80
+Name = Annotated[str, Converted(_name)]
 
 
 class Compress(Spec):
@@ -100,7 +115,7 @@ class Schedule(Spec):
     A schedule without a selection rule prices no selection: its component is 0.
     """
 
-    name: str = ""
+    name: Name = ""
     compress: Compress | None = None
     stages: tuple[Stage, ...] = ()
     rounding: Rounding = "floor"

@@ -29,6 +29,8 @@ def load_model(model_id: str) -> Model:
         UnknownName: No preset has that id.
         TokencostError: A preset file is wrong; the message names file, model and field.
     """
+    if not isinstance(model_id, str):
+        raise InvalidInput("model", model_id, "is not a model id", "see `tokencost models list`")
     for path in _family_files():
         # Only the family that holds the model is parsed: start-up does not grow with the presets.
         if f'[models."{model_id}"]' in path.read_text(encoding="utf-8"):

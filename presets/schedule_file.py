@@ -27,12 +27,15 @@ from ..costmodel.errors import clip
 LARGEST_FILE = 1 << 15
 
 
-def read_schedule(path: Path, field: str = "schedule") -> Schedule:
+def read_schedule(path: str | Path, field: str = "schedule") -> Schedule:
     """Return the schedule that the TOML file at `path` describes.
 
     Raises:
         InvalidInput: The file cannot be read or is malformed; the sentence names line and key.
     """
+    if not str(path):
+        raise InvalidInput(field, "", "is empty", "name a schedule file")
+    path = Path(path)
     text = _text(path, field)
     try:
         # Decimals keep ratios as they were typed; binary floats would not.
@@ -45,9 +48,12 @@ def read_schedule(path: Path, field: str = "schedule") -> Schedule:
         problem = "holds a number or a nesting beyond what Python reads"
         raise InvalidInput(field, path, problem, "write plain numbers") from None
     try:
-        return Schedule(**content)
+        schedule = Schedule(**content)
     except InvalidInput as error:
         raise in_file(error, path, field, text) from None
+    if not schedule.stages and schedule.compress is None:
+        raise InvalidInput(field, path, "reduces nothing", "add [[stages]] or [compress]")
+    return schedule
 
 
 def _text(path: Path, field: str) -> str:
@@ -62,7 +68,7 @@ def _text(path: Path, field: str) -> str:
     if len(data) > LARGEST_FILE:
         raise InvalidInput(field, path, "is larger than 32 KiB", way_out)
     try:
-        return data.decode()
+        return data.decode("utf-8-sig")
     except UnicodeDecodeError:
         raise InvalidInput(field, path, "is not UTF-8 text", way_out) from None
 
@@ -73,7 +79,8 @@ def in_file(error: InvalidInput, path: Path, field: str, text: str | None = None
     line = _line_of(text, error.field.split("."))
     place = f"{path.name}, line {line}:" if line else f"{path.name}:"
     value = "" if error.value is None else f"{clip(error.value)} "
-    return InvalidInput(field, place, f"{error.field} {value}{error.problem}", error.way_out)
+    hint = "write [[stages]] tables" if error.field == "stages" else error.way_out
+    return InvalidInput(field, place, f"{error.field} {value}{error.problem}", hint)
 
 
 def _line_of(text: str, path: list[str]) -> int | None:

@@ -110,7 +110,7 @@ def modules_after(*words: str) -> set[str]:
 
 COMMANDS = [
     ("ratio", "--model", "llava-1.5-7b", "--prune-layer", "2", "--keep", "0.5"),
-    ("cost", "--model", "qwen2.5-vl-7b", "--per-layer", "--explain"),
+    ("cost", "--model", "qwen2.5-vl-7b", "--explain"),
     ("models", "list"),
     ("models", "show", "llava-1.5-7b"),
 ]

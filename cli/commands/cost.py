@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from ...costmodel import Report
+from ...costmodel import InvalidInput, Report, kv_cache_bytes
 from ...costmodel.explain import token_steps
 from ...costmodel.flops import Convention
 from ...costmodel.numeric import whole
@@ -17,7 +17,7 @@ from ..document import Document
 from ..export import deliver
 from ..options import COUNTING, OUTPUT, ConventionOption, Sink, conventions, option, shares
 from ..request import Request
-from ..summary import facts, heading, notes
+from ..summary import facts, floor_payload, heading, notes
 
 app = typer.Typer(add_completion=False)
 
@@ -50,40 +50,50 @@ def cost(
     """
     chosen = conventions(convention)
     step = whole(decode_step, "--decode-step", minimum=1)
-    deliver(sink, lambda: document(request.report(), chosen, step, per_layer, explain))
+    if per_layer and explain and sink.chosen()[0] == "csv":
+        hint = "choose one of them, or --format json, which holds both"
+        raise InvalidInput("--per-layer", None, "and --explain do not fit into one CSV table", hint)
+    deliver(sink, lambda: document(request.report(), chosen, step, per_layer, explain), request)
 
 
 def document(
     report: Report, chosen: tuple[Convention, ...], step: int, per_layer: bool, explain: bool
 ) -> Document:
-    """Return the answer in all its forms; CSV holds its most detailed table."""
+    """Return the answer in all its forms; CSV holds the layers or terms when they are asked for."""
     bills = [row for name in chosen for row in phase_bills(report, name, step)]
-    components = [row for label, name, sides in bills for row in component_rows(label, name, sides)]
+    components = [
+        row for bill in bills for row in component_rows(bill.phase, bill.convention, bill.sides)
+    ]
     tables = [parameter_table(report), *bill_tables(report, components, chosen)]
     payload = {**heading(report), **_payload(report, components, step)}
     records = components
-    lines = list(notes(report, chosen))
     if per_layer:
         layers = [row for name in chosen for row in layer_rows(report, name)]
         payload["layers"] = records = layers
         tables += [layer_table(report, layers, name) for name in chosen]
     if explain:
-        worked = [
-            row for label, name, sides in bills for row in term_rows(report, label, name, sides)
-        ]
+        worked = [row for bill in bills for row in term_rows(report, bill)]
         payload["terms"] = records = worked
         payload["token_steps"] = dict(token_steps(report))
         tables += [step_table(report), *term_tables(worked)]
     return Document(
-        title=f"{report.model.id}: cost of one request"
-        + (f", batch {report.workload.batch}" if report.workload.batch > 1 else ""),
-        facts=facts(report),
+        title=f"{report.model.id}: cost of "
+        + (f"{report.workload.batch} requests" if report.workload.batch > 1 else "one request"),
+        facts=(*facts(report, chosen), ("KV cache", _kv_cache(report))),
         tables=tuple(tables),
-        notes=tuple(lines),
+        notes=notes(report, chosen),
         sentence="",
         payload=payload,
         records=tuple({"model": report.model.id, **row} for row in records),
     )
+
+
+def _kv_cache(report: Report) -> str:
+    dense, scheduled = (
+        kv_cache_bytes(report.model, plan) for plan in (report.dense, report.scheduled)
+    )
+    kept = f", {scheduled:,} scheduled" if report.schedule else ""
+    return f"{dense:,} bytes{kept} after the prefill, at 16 bit"
 
 
 def _payload(report: Report, components: list[Row], step: int) -> Row:
@@ -91,7 +101,8 @@ def _payload(report: Report, components: list[Row], step: int) -> Row:
     priced: Row = {}
     for row in components:
         convention = priced.setdefault(row["convention"], {"unit": row["unit"]})
-        phase = convention.setdefault(row["phase"].replace(" ", "_"), {})
+        key = "decode_forward" if row["phase"].startswith("decode") else row["phase"]
+        phase = convention.setdefault(key, {})
         amounts = {key: row[key] for key in ("baseline", "scheduled", "ratio")}
         if row["component"] == "total":
             phase.update(amounts)
@@ -103,8 +114,10 @@ def _payload(report: Report, components: list[Row], step: int) -> Row:
             kept + step for kept in report.scheduled.kv_read
         ]
         priced["exact"]["unused_encoder_layers"] = report.unused_encoder_flops()
-        priced["exact"]["floor"] = report.floor()
-    return {
+    answer: Row = {
         "parameters": {**parameters, "total": sum(parameters.values())},
         "conventions": priced,
     }
+    if "exact" in priced:
+        answer["floor"] = floor_payload(report)
+    return answer

@@ -66,16 +66,14 @@ def _listing(pattern: str) -> Document:
                 "",
                 (
                     Column("id", "left"),
-                    Column("family", "left"),
-                    Column("figures", "left"),
+                    Column("configuration", "left"),
                     Column("parameters"),
-                    Column("default image"),
-                    Column("visual tokens"),
+                    Column("default\nimage"),
+                    Column("visual\ntokens"),
                 ),
                 tuple(
                     (
                         row["id"],
-                        row["family"],
                         row["status"],
                         f"{row['parameters']:,}",
                         row["default_image"].replace("x", "×"),
@@ -85,7 +83,7 @@ def _listing(pattern: str) -> Document:
                 ),
             ),
         ),
-        notes=("figures: how well they were checked; `tokencost models show ID` gives sources",),
+        notes=("configuration: how well it was checked; sources: `tokencost models show ID`",),
         sentence="",
         payload=rows,
         records=tuple(rows),
@@ -121,7 +119,7 @@ def _card(model: Model) -> Document:
         facts=(
             ("Hub id", model.hf_id),
             ("model type", model.model_type),
-            ("figures", model.status),
+            ("configuration", model.status),
             ("unverified", ", ".join(model.unverified) or "none"),
             ("token rule", _rule(model)),
             (

@@ -28,7 +28,7 @@ def layers_command(
     ] = None,
     convention: Annotated[
         str,
-        option(COUNTING, "--convention", "Convention of the figures.", "survey|gated|exact"),
+        option(COUNTING, "--convention", "survey, gated or exact.", "NAME"),
     ] = "exact",
 ) -> None:
     """Draw the cost of every layer, schedule and baseline overlaid, stacked by part.

@@ -13,7 +13,7 @@ from ..document import Column, Document, Table
 from ..export import deliver
 from ..options import ConventionOption, Sink, conventions, shares
 from ..request import Request
-from ..summary import counted, facts, heading, notes, schedule_text
+from ..summary import counted, facts, floor_payload, heading, notes, schedule_text
 from ..units import percent, prefix, scaled
 
 app = typer.Typer(add_completion=False)
@@ -29,7 +29,7 @@ def ratio(request: Request, sink: Sink, convention: ConventionOption = None) -> 
     Example: tokencost ratio --model llava-1.5-7b --prune-layer 2 --keep 0.5
     """
     chosen = conventions(convention)
-    deliver(sink, lambda: document(request.report(), chosen))
+    deliver(sink, lambda: document(request.report(), chosen), request)
 
 
 def document(report: Report, chosen: tuple[Convention, ...]) -> Document:
@@ -37,9 +37,9 @@ def document(report: Report, chosen: tuple[Convention, ...]) -> Document:
     records = [record for name in chosen for record in _records(report, name)]
     generated = report.workload.new_tokens > 1
     return Document(
-        title=f"{report.model.id}: {'generation' if generated else 'prefill'} cost, "
+        title=f"{report.model.id}: {'prefill and generation' if generated else 'prefill'} cost, "
         "scheduled against dense",
-        facts=facts(report),
+        facts=facts(report, chosen),
         tables=(_table(report, records),),
         notes=notes(report, chosen),
         sentence=_sentence(report, chosen),
@@ -61,6 +61,7 @@ def _records(report: Report, name: Convention) -> list[dict[str, Any]]:
         {
             "model": report.model.id,
             "convention": name,
+            "phase": phase if report.workload.new_tokens > 1 else "prefill",
             "component": component,
             "unit": UNITS[name],
             "baseline": baseline,
@@ -73,9 +74,11 @@ def _records(report: Report, name: Convention) -> list[dict[str, Any]]:
 
 def _table(report: Report, records: list[dict[str, Any]]) -> Table:
     name, power = prefix([record["baseline"] for record in records])
+    generated = report.workload.new_tokens > 1
     rows = [
         (
             record["convention"] if record["component"] == "total" else f"  {record['component']}",
+            *([record["phase"]] if generated else []),
             name + record["unit"],
             scaled(record["baseline"], power),
             scaled(record["scheduled"], power),
@@ -84,9 +87,10 @@ def _table(report: Report, records: list[dict[str, Any]]) -> Table:
         )
         for record in records
     ]
-    left, right = Column("convention", "left"), Column("unit", "left")
-    figures = (Column("baseline"), Column("scheduled"), Column("ratio"), Column("saved"))
-    return Table("", (left, right, *figures), tuple(rows))
+    words = ("convention", "phase", "unit") if generated else ("convention", "unit")
+    columns = [Column(word, "left") for word in words]
+    columns += [Column(word) for word in ("baseline", "scheduled", "ratio", "saved")]
+    return Table("", tuple(columns), tuple(rows))
 
 
 def _payload(report: Report, records: list[dict[str, Any]]) -> dict[str, Any]:
@@ -94,46 +98,46 @@ def _payload(report: Report, records: list[dict[str, Any]]) -> dict[str, Any]:
     for record in records:
         figures = {"baseline": record["baseline"], "scheduled": record["scheduled"]}
         if record["component"] == "total":
-            total = {"unit": record["unit"], **figures, "ratio": report.ratio(record["convention"])}
+            phase = {"unit": record["unit"], "phase": record["phase"]}
+            total = {**phase, **figures, "ratio": report.ratio(record["convention"])}
             result["conventions"][record["convention"]] = total
         else:
             exact = result["conventions"]["exact"]
             exact.setdefault("components", {})[record["component"]] = figures
     if "exact" in result["conventions"]:
         result["conventions"]["exact"]["unused_encoder_layers"] = report.unused_encoder_flops()
-        floor, dense = report.floor(), report.total("exact", scheduled=False)
-        result["floor"] = {
-            "convention": "exact",
-            "unit": "FLOP",
-            "amount": floor,
-            "ratio": floor / dense,
-            "meaning": "encoder, connector, head and LLM over text and structural tokens alone",
-        }
+        result["floor"] = floor_payload(report)
     return result
 
 
 def _sentence(report: Report, chosen: tuple[Convention, ...]) -> str:
     """Return one sentence ready for a paper's methods section."""
     plan = report.dense
-    parts = []
-    for name in chosen:
-        dense, amount = report.total(name, scheduled=False), report.total(name)
-        letter, power = prefix([dense])
-        scope = {
-            "survey": "MACs by 4nd² + 2n²d + 2ndm over the LLM's layers alone",
-            "gated": "MACs by 4nd² + 2n²d + 3ndm over the LLM's layers alone",
-            "exact": f"exact FLOPs (1 MAC = 2 FLOPs) including vision encoder, connector, LLM and "
-            f"head ({counted(report)}; token selection {'not ' if report.schedule else ''}counted)",
-        }[name]
-        parts.append(
-            f"{scaled(amount, power)} {letter}{UNITS[name]} instead of {scaled(dense, power)} "
-            f"{letter}{UNITS[name]} ({percent(amount, dense)}), counted as {scope}"
-        )
-    task = "prefill" if report.workload.new_tokens == 1 else (
-        f"prefill and {report.workload.new_tokens - 1} decode forwards under the exact count"
-    )  # fmt: skip
-    return (
+    request = (
         f"For {report.model.id} with {plan.dense_visual_tokens} visual, {plan.structural_tokens} "
-        f"structural and {plan.text_tokens} text tokens at batch {plan.batch} (schedule: "
-        f"{schedule_text(report)}), the {task} costs {'; '.join(parts)}."
+        f"structural and {plan.text_tokens} text tokens at batch {plan.batch}, "
     )
+    costs = [_cost_clause(report, name) for name in chosen]
+    if report.schedule is None:
+        return f"{request}{'; '.join(costs)}."
+    schedule = f"the schedule ({schedule_text(report)}) changes the cost of "
+    return f"{request}{schedule}{'; of '.join(costs)}."
+
+
+def _cost_clause(report: Report, name: Convention) -> str:
+    """Return phase, amounts and scope of one convention."""
+    dense, amount = report.total(name, scheduled=False), report.total(name)
+    letter, power = prefix([dense])
+    unit, new = letter + UNITS[name], report.workload.new_tokens
+    decoded = f" and {new - 1} decode forwards" if new > 1 and name == "exact" else ""
+    selection = "; token selection not counted" if report.schedule else ""
+    scope = {
+        "survey": "by 4nd² + 2n²d + 2ndm MACs per LLM layer, all else left out",
+        "gated": "by 4nd² + 2n²d + 3ndm MACs per LLM layer, all else left out",
+        "exact": "by exact FLOPs (1 MAC = 2 FLOP) of vision encoder, connector, LLM and head "
+        f"({counted(report)}{selection})",
+    }[name]
+    if report.schedule is None:
+        return f"the prefill{decoded} costs {scaled(dense, power)} {unit}, counted {scope}"
+    change = f"from {scaled(dense, power)} to {scaled(amount, power)} {unit}"
+    return f"the prefill{decoded} {change} ({percent(amount, dense)}), counted {scope}"

@@ -54,12 +54,12 @@ def draw(report: Report, convention: Convention) -> Figure:
         axes[0].set_ylim(0, 1.06 * highest / 10**power)
         axes[0].set_ylabel(f"{letter}{UNITS[convention]} per layer")
         _legend(figure, report)
-        figure.suptitle(title, fontsize=8, x=0.01, ha="left")
+        figure.suptitle(title, fontsize=8, x=0.01, ha="left", parse_math=False)
     return figure
 
 
 def _stacks(report: Report, convention: Convention) -> dict[str, dict[str, dict[int, Any]]]:
-    """Return component → side → layer → part → amount."""
+    """Return component → side → layer → part → amount, layers in order."""
     stacks: dict[str, dict[str, dict[int, Any]]] = {
         name: {"baseline": {}, "scheduled": {}} for name in ("vision", "decoder")
     }
@@ -68,6 +68,9 @@ def _stacks(report: Report, convention: Convention) -> dict[str, dict[str, dict[
         for (component, layer, part), amount in bill.by_part().items():
             if layer is not None and component in stacks:
                 stacks[component][side].setdefault(layer, {})[part] = amount
+    for sides in stacks.values():  # a bill groups layers that are alike
+        for side, layers in sides.items():
+            sides[side] = dict(sorted(layers.items()))
     return stacks
 
 
@@ -99,9 +102,11 @@ def _legend(figure: Figure, report: Report) -> None:
     from matplotlib.patches import Patch
 
     handles: list[Any] = [Patch(color=COLOURS[part], label=part) for part in reversed(PARTS)]
-    line = "dense baseline (pale)" if report.schedule else "total"
+    if report.schedule:
+        handles.append(Patch(color=COLOURS["other"], alpha=PALE, label="saved (pale)"))
+    line = "dense baseline" if report.schedule else "total"
     handles.append(Line2D([], [], color="black", linewidth=1.0, label=line))
-    figure.legend(handles=handles, loc="outside lower center", ncols=4, fontsize=7.5)
+    figure.legend(handles=handles, loc="outside lower center", ncols=5, fontsize=7.5)
 
 
 def _title(report: Report, convention: Convention) -> str:
@@ -123,7 +128,8 @@ def _title(report: Report, convention: Convention) -> str:
         by_layer = report.bill(convention).by_layer()
         outside = sum(amount for (_, layer), amount in by_layer.items() if layer is None)
         share = with_prefix(outside, unit)
-        lines.append(f"not drawn: patch embedding, connector and head, {share} together")
+        side = " of the scheduled run" if report.schedule else ""
+        lines.append(f"not drawn: patch embedding, connector and head{side}, {share} together")
     if report.model.unverified:
         lines.append(f"unverified figures: {', '.join(report.model.unverified)}")
     return "\n".join(textwrap.fill(line, TITLE_WIDTH, subsequent_indent="    ") for line in lines)

@@ -35,6 +35,7 @@ def test_ratio_json_holds_the_golden_figures(tokencost):
     # Golden figures: conventions survey and gated in MAC, exact in FLOP
     assert answer["conventions"]["survey"] == {
         "unit": "MAC",
+        "phase": "prefill",
         "baseline": 3_328_599_654_400,
         "scheduled": 1_899_432_509_440,
         "ratio": 1_899_432_509_440 / 3_328_599_654_400,
@@ -144,14 +145,14 @@ def test_table_names_unit_convention_and_choices(tokencost):
     for part in (
         "576 visual + 0 structural + 64 text = 640",
         "0–1: 640, 2–31: 352 tokens",
-        "306.00 visual tokens per decoder layer",
+        "306.00 of 576 visual tokens n_l per decoder layer",
         "TMAC",
         "TFLOP",
         "selection: not specified, 0 counted",
         "floor [exact]: 1.2374 TFLOP = 13.89 %",
         "rounding floor",
         "logits of the last position",
-        "24 encoder layers computed (1 without use)",
+        "24 encoder layers computed (output of 1 not used)",
         "336×336",
     ):
         assert part in out
@@ -246,6 +247,54 @@ def test_cost_prices_prefill_decode_and_generation(tokencost):
     ).json()["conventions"]["exact"]["decode_forward"]
     assert step["baseline"] == 13_288_079_360 + head + 32 * 4 * 4096
     assert step["keys_per_layer"] == [642] * 32
+
+
+def test_new_tokens_are_a_phase_of_their_own(tokencost):
+    words = (*MAIN_JOB, "--new-tokens", 100)
+    priced = tokencost(*words, "--format", "json").json()["conventions"]
+    assert [priced[name]["phase"] for name in ("survey", "gated", "exact")] == [
+        "prefill",
+        "prefill",
+        "generation",
+    ]
+    rows = list(csv.DictReader(io.StringIO(tokencost(*words, "--format", "csv").out)))
+    assert {(row["convention"], row["phase"]) for row in rows} == {
+        ("survey", "prefill"),
+        ("gated", "prefill"),
+        ("exact", "generation"),
+    }
+    sentence = tokencost(*words, "--format", "markdown").out.splitlines()[-1]
+    assert "the prefill from 3.3286 to 1.8994 TMAC (57.06 %)" in sentence
+    assert "the prefill and 99 decode forwards from 10.2" in sentence
+    terms = tokencost("cost", *words[1:], "--explain", "--format", "json").json()["terms"]
+    assert {row["phase"] for row in terms} == {
+        "prefill",
+        "decode forward 1",
+        "decode forwards 1–99",
+    }
+
+
+def test_keys_of_all_decode_forwards_are_explained(tokencost):
+    words = ("--model", "llava-1.5-7b", "--new-tokens", 100, "--explain", "--format", "json")
+    steps = tokencost("cost", *words).json()["token_steps"]
+    # Σ over i = 1…99 of (640 + i) = 99·640 + 100·99/2
+    (keys,) = [text for label, text in steps.items() if label.startswith("keys of 99")]
+    assert keys == "99 · 640 + (1 + 99) · 99 / 2 = 68310"
+
+
+def test_csv_holds_one_table(tokencost):
+    words = ("cost", "--model", "llava-1.5-7b", "--per-layer", "--explain", "--format", "csv")
+    result = tokencost(*words)
+    assert (result.status, result.out) == (2, "")
+    assert "--per-layer and --explain" in result.err
+
+
+def test_no_figure_is_folded(tokencost):
+    for words in (("models", "list"), ("cost", *MAIN_JOB[1:], "--per-layer", "--explain")):
+        out = tokencost(*words).out
+        assert "8,075,365,376" in out or "1,374,389,534,720" in out
+    assert max(map(len, tokencost("models", "list").out.splitlines())) <= 80
+    assert max(map(len, tokencost(*MAIN_JOB).out.splitlines())) <= 100
 
 
 def test_cost_layers_and_terms_add_up(tokencost):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -164,6 +166,40 @@ def test_a_schedule_file_excludes_other_schedule_options(tokencost, tmp_path):
     for words in (("--tokens", 9), ("--prune-layer", 2, "--keep", 0.5)):
         result = tokencost("ratio", *MODEL, "--schedule", path, *words)
         assert_one_sentence(result, (words[0], "--schedule"))
+
+
+def test_the_schedule_is_not_overwritten(tokencost, tmp_path):
+    path = tmp_path / "plan.toml"
+    path.write_text("[[stages]]\nfirst_layer = 2\nratio = 0.5\n")
+    result = tokencost("ratio", *MODEL, "--schedule", path, "--output", path)
+    assert_one_sentence(result, ("--output", "schedule file"))
+    assert path.read_text().startswith("[[stages]]")
+
+
+def test_closed_standard_output_is_explained():
+    words = [sys.executable, "-m", "vlm_tokencost.cli", "ratio", *MODEL]
+    run = subprocess.run(
+        ["sh", "-c", 'exec "$@" >&-', "sh", *words], stderr=subprocess.PIPE, text=True, check=False
+    )
+    assert run.returncode == 2
+    assert run.stderr == ("error: --output is needed: standard output is closed; name a file\n")
+
+
+def test_a_full_disk_is_explained():
+    words = [sys.executable, "-m", "vlm_tokencost.cli", "ratio", *MODEL]
+    with Path("/dev/full").open("w") as full:
+        run = subprocess.run(words, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert run.returncode == 1
+    assert run.stderr.startswith("error: the output cannot be written (")
+    assert run.stderr.count("\n") == 1
+
+
+def test_a_reader_that_leaves_is_no_error():
+    command = f"{sys.executable} -m vlm_tokencost.cli models list | head -n 1"
+    run = subprocess.run(
+        ["bash", "-o", "pipefail", "-c", command], capture_output=True, text=True, check=False
+    )
+    assert (run.returncode, run.stderr) == (0, "")
 
 
 def test_a_mistake_leaves_an_existing_output_alone(tokencost, tmp_path):

@@ -42,6 +42,8 @@ def test_the_figure_says_what_it_shows(tokencost, tmp_path):
         "attention projections",
         "feed-forward",
         "dense baseline",
+        "saved (pale)",
+        "336×336: ",
     ):
         assert part in text
 
@@ -66,6 +68,30 @@ def test_the_bars_are_the_bill():
         if hasattr(patch, "get_height")
     ), "nothing is cut off"
     assert decoder.get_ylim() == vision.get_ylim()
+
+
+@pytest.mark.parametrize("model_id", ["qwen2.5-vl-7b", "internvl3-8b"])
+def test_the_baseline_s_outline_follows_the_layers(model_id):
+    from vlm_tokencost.cli.plots.layers import draw
+
+    report = evaluate(load_model(model_id), schedule=Schedule.keep(0.5, layer=2))
+    by_layer = report.bill("exact", scheduled=False).by_layer()
+    for axis, component in zip(draw(report, "exact").axes, ("vision", "decoder"), strict=True):
+        (outline,) = [patch for patch in axis.patches if hasattr(patch, "get_data")]
+        steps = [round(value * 10**9) for value in outline.get_data().values]
+        assert steps == [by_layer[component, layer] for layer in range(len(steps))], (
+            "Qwen2.5-VL's full-attention layers stand out where they are"
+        )
+
+
+def test_a_name_with_signs_of_mathematics_is_drawn_as_text(tokencost, tmp_path):
+    plan, path = tmp_path / "plan.toml", tmp_path / "x.svg"
+    plan.write_text("name = 'cost $\\frac{$ x'\n[[stages]]\nfirst_layer = 2\nratio = 0.5\n")
+    result = tokencost(
+        "plot", "layers", "--model", "llava-1.5-7b", "--schedule", plan, "--output", path
+    )
+    assert result.status == 0
+    assert "$\\frac{$" in path.read_text()
 
 
 def test_published_conventions_draw_the_decoder_alone():

@@ -210,3 +210,42 @@ def test_anything_wrong_is_an_invalid_input(value):
             call()
         except InvalidInput as error:
             assert "\n" not in str(error)
+
+
+# --- arguments that are something else -----------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "fragments"),
+    [
+        (("llava-1.5-7b",), ("model str", "load_model")),
+        ((None,), ("model NoneType", "load_model")),
+        ((LLAVA, Schedule.keep(0.5, layer=2)), ("workload Schedule", "Workload by name")),
+        ((LLAVA, None, Workload()), ("schedule Workload", "Schedule by name")),
+        ((LLAVA, None, None, {"causal": True}), ("counting dict", "Counting by name")),
+    ],
+    ids=["id", "none", "schedule-as-workload", "workload-as-schedule", "dict-as-counting"],
+)
+def test_wrong_arguments_of_evaluate(arguments, fragments):
+    with pytest.raises(InvalidInput) as caught:
+        evaluate(*arguments)
+    for fragment in fragments:
+        assert fragment in str(caught.value)
+
+
+def test_wrong_arguments_of_a_report():
+    report = evaluate(LLAVA)
+    for call in (report.ratio, report.total, report.bill):
+        with pytest.raises(UnknownName, match="did you mean exact"):
+            call("exactt")
+    for step in (0, -1, 1.5, "x"):
+        with pytest.raises(InvalidInput, match="step"):
+            report.decode_forward(step)
+    with pytest.raises(InvalidInput, match="model id"):
+        load_model(None)
+
+
+def test_a_report_is_shown_by_its_question():
+    shown = repr(evaluate(LLAVA, schedule=Schedule.keep(0.5, layer=2)))
+    assert len(shown) < 500
+    assert "llava-1.5-7b" in shown

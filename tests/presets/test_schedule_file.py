@@ -53,8 +53,6 @@ def test_every_key(read):
 
 
 def test_defaults(read):
-    assert read("") == Schedule()
-    assert read("# nothing but a comment\n\n") == Schedule()
     assert read("[compress]\nratio = 0.5\n").compress.at == "after-connector"
     assert read("[[stages]]\nfirst_layer = 2\nratio = 0.5\n").rounding == "floor"
 
@@ -74,7 +72,8 @@ def test_every_way_to_write_it(read, text):
 
 
 def test_unicode_names(read):
-    assert read('name = "Pyramide ½ – 金字塔"').name == "Pyramide ½ – 金字塔"
+    text = 'name = "Pyramide ½ – 金字塔"\ncompress = {tokens = 3}'
+    assert read(text).name == "Pyramide ½ – 金字塔"
 
 
 @pytest.mark.parametrize(
@@ -140,7 +139,29 @@ def test_huge_file(refused):
 
 
 def test_large_comment_is_read(read):
-    assert read("#" * 30_000) == Schedule()
+    assert read("#" * 30_000 + "\n[compress]\ntokens = 3").compress == Compress(tokens=3)
+
+
+def test_byte_order_mark(read):
+    assert read("\ufeff[compress]\ntokens = 3").compress == Compress(tokens=3)
+
+
+@pytest.mark.parametrize("text", ["", "# nothing\n", 'name = "idle"', "stages = []"])
+def test_a_file_that_reduces_nothing_is_refused(refused, text):
+    assert "reduces nothing" in refused(text)
+
+
+@pytest.mark.parametrize("name", ["two\\nlines", "\\u001b[31mred", "x" * 81])
+def test_names_are_one_printable_line(refused, name):
+    assert "line 1: name" in refused(f'name = "{name}"\n[compress]\ntokens = 3\n')
+
+
+def test_a_path_can_be_a_string(tmp_path):
+    path = tmp_path / "plan.toml"
+    path.write_text("[compress]\ntokens = 3")
+    assert read_schedule(str(path)).compress == Compress(tokens=3)
+    with pytest.raises(InvalidInput, match="is empty"):
+        read_schedule("")
 
 
 def test_endless_file():
