@@ -5,11 +5,10 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 from ..costmodel import InvalidInput
 from .document import Column, Document, Table
-from .files import replace
+from .files import not_the_schedule, replace
 from .options import Format, Sink
 from .request import Request
 
@@ -21,9 +20,8 @@ def deliver(sink: Sink, build: Callable[[], Document], request: Request | None =
         InvalidInput: Nowhere to write, or a file that the request reads.
     """
     form, path = sink.chosen()
-    reads = request and request.schedule
-    if path and reads and path.exists() and Path(reads).exists() and path.samefile(reads):
-        raise InvalidInput("--output", sink.output, "is the schedule file", "name another file")
+    if path and request:
+        not_the_schedule(path, sink.output, request.schedule)
     if path is None and sys.stdout is None:
         raise InvalidInput("--output", None, "is needed: standard output is closed", "name a file")
     text = render(build(), form, to_file=path is not None)

@@ -26,6 +26,16 @@ def writable(name: str) -> Path:
     return path
 
 
+def not_the_schedule(path: Path, name: str | None, schedule: str | None) -> None:
+    """Refuse to write over the schedule that is read.
+
+    Raises:
+        InvalidInput: Both are one file.
+    """
+    if schedule and path.exists() and Path(schedule).exists() and path.samefile(schedule):
+        raise InvalidInput("--output", name, "is the schedule file", "name another file")
+
+
 def _problem(path: Path) -> str:
     """Return why a file cannot be created or replaced, or an empty string."""
     import tempfile

@@ -118,7 +118,8 @@ def _usage_sentence(error: Any, words: list[str]) -> str:
     way_out = f"see `{path} --help`"
     possibilities = getattr(error, "possibilities", None)
     if error.__class__.__name__ == "NoSuchOption":
-        hint = f"did you mean {' or '.join(sorted(possibilities))}?" if possibilities else way_out
+        close = closest(error.option_name, possibilities or ())
+        hint = f"did you mean {close}?" if close else way_out
         return f"{clip(error.option_name)} is not an option of `{path}`; {hint}"
     message = clip(getattr(error, "message", "") or error.format_message(), 300)
     message, _, guess = message.partition(" Did you mean ")

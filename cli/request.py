@@ -2,15 +2,15 @@
 
 import re
 from dataclasses import dataclass, fields
-from pathlib import Path
 from typing import Annotated, get_args
 
 from ..costmodel import Counting, InvalidInput, Report, Schedule, Stage, Workload, evaluate
+from ..costmodel.flops import Convention
 from ..costmodel.numeric import ratio, whole
 from ..costmodel.schedule import Compress, Rounding
 from ..costmodel.workload import DEFAULT_TEXT_TOKENS, MOST_IMAGES, image_size
-from ..presets import load_model, read_schedule
-from ..presets.schedule_file import in_file
+from ..presets import load_model
+from ..presets.schedule_file import ScheduleFile, open_schedule
 from .options import COUNTING, Text, Texts, flag, one_of, option
 
 WORK, SCHEDULE = "Model and workload", "Schedule"
@@ -136,12 +136,36 @@ class Request:
         """
         if self.model is None:
             raise InvalidInput("--model", None, "is missing", "see `tokencost models list`")
+        file = None
         try:
             model = load_model(self.model)
-            schedule, workload = self._schedule(), self._workload()
-            return evaluate(model, workload, schedule, self._counting())
+            file = self._schedule_file()
+            schedule = self._replaced_rounding(file.schedule) if file else self._typed_schedule()
+            return evaluate(model, self._workload(), schedule, self._counting())
         except InvalidInput as error:
+            if file and error.field.startswith(("stages.", "compress.")):
+                raise file.complaint(error, "--schedule") from None
             raise self._renamed(error) from None
+
+    def refuse(self, reason: str, way_out: str, *names: str) -> None:
+        """Refuse options that would be taken and have no effect.
+
+        Raises:
+            InvalidInput: One of the options was given.
+        """
+        for name in names:
+            if getattr(self, name):
+                raise InvalidInput(flag(name), None, reason, way_out)
+
+    def refuse_unused(self, chosen: tuple[Convention, ...]) -> None:
+        """Refuse options that change `exact` alone when another convention is asked for.
+
+        Raises:
+            InvalidInput: Such an option was given.
+        """
+        if "exact" not in chosen:
+            reason, way_out = "changes exact figures alone", "leave it out, or price exact too"
+            self.refuse(reason, way_out, "causal", "logits", "encoder_layers")
 
     def _workload(self) -> Workload:
         sizes = tuple(image_size(text, "--image-size") for text in self.image_size)
@@ -175,16 +199,27 @@ class Request:
         }
         return Counting(causal=self.causal, **chosen)
 
-    def _schedule(self) -> Schedule | None:
-        rounding = self.rounding and one_of(self.rounding, "--rounding", get_args(Rounding))
-        if self.schedule is not None:
-            for name in ("prune_layer", "keep", "tokens"):
-                if getattr(self, name):
-                    raise InvalidInput(
-                        flag(name), None, "cannot go with --schedule", "put it into the file"
-                    )
-            schedule = read_schedule(self.schedule, "--schedule")
-            return schedule.model_copy(update={"rounding": rounding}) if rounding else schedule
+    def _schedule_file(self) -> ScheduleFile | None:
+        if self.schedule is None:
+            return None
+        others = ("prune_layer", "keep", "tokens", "tokens_at")
+        self.refuse("cannot go with --schedule", "put it into the file", *others)
+        return open_schedule(self.schedule, "--schedule")
+
+    def _rounding(self, has_ratio: bool) -> Rounding | None:
+        if self.rounding is None:
+            return None
+        rounding: Rounding = one_of(self.rounding, "--rounding", get_args(Rounding))
+        if not has_ratio:
+            self.refuse("has no ratio to round", "add --prune-layer and --keep", "rounding")
+        return rounding
+
+    def _replaced_rounding(self, schedule: Schedule) -> Schedule:
+        amounts = (schedule.compress, *schedule.stages)
+        rounding = self._rounding(any(one and one.ratio is not None for one in amounts))
+        return schedule.model_copy(update={"rounding": rounding}) if rounding else schedule
+
+    def _typed_schedule(self) -> Schedule | None:
         if len(self.prune_layer) != len(self.keep):
             raise InvalidInput(
                 "--keep" if self.prune_layer else "--prune-layer",
@@ -197,7 +232,7 @@ class Request:
             Stage(first_layer=whole(layer, "--prune-layer"), ratio=ratio(keep, "--keep"))
             for layer, keep in zip(self.prune_layer, self.keep, strict=True)
         )
-        compress = self._compress()
+        compress, rounding = self._compress(), self._rounding(bool(stages))
         if not stages and compress is None:
             return None
         return Schedule(stages=stages, compress=compress, rounding=rounding or "floor")
@@ -219,8 +254,6 @@ class Request:
     def _renamed(self, error: InvalidInput) -> InvalidInput:
         """Name a spec's field by the option that set it."""
         name, value = error.field, error.value
-        if self.schedule is not None and name.startswith(("stages.", "compress.")):
-            return in_file(error, Path(self.schedule), "--schedule")
         name = re.sub(r"^stages\.\d+\.first_layer$", "--prune-layer", name)
         name = re.sub(r"^stages\.\d+\.ratio$", "--keep", name)
         name = name.replace("compress.tokens", "--tokens")

@@ -57,7 +57,7 @@ def _tokens(report: Report) -> str:
     plan, seen = report.dense, report.dense.visual_input
     parts = [f"{plan.dense_visual_tokens} visual"]
     if report.workload.visual_tokens is not None:
-        parts[0] += f" (given, in place of the images' {seen.visual_tokens})"
+        parts[0] += f" (given; encoder and connector run as for the images' {seen.visual_tokens})"
     elif seen.separator_tokens:
         parts[0] += f" ({seen.separator_tokens} of them learned separators)"
     parts += [f"{plan.structural_tokens} structural", f"{plan.text_tokens} text"]
@@ -121,9 +121,10 @@ def notes(report: Report, conventions: tuple[Convention, ...]) -> tuple[str, ...
     lines = [f"{name} [{UNITS[name]}]: {MEANINGS[name]}" for name in conventions]
     if "exact" in conventions:
         floor, dense = report.floor(), report.total("exact", scheduled=False)
+        phase = "generation" if report.workload.new_tokens > 1 else "prefill"
         lines.append(
             f"floor [exact]: {with_prefix(floor, 'FLOP')} = {percent(floor, dense)} of the "
-            f"baseline: {FLOOR}; no pruning in the LLM goes below"
+            f"dense {phase}: {FLOOR}; no pruning in the LLM goes below"
         )
         unused = report.unused_encoder_flops()
         if unused:

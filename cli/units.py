@@ -30,8 +30,11 @@ def scaled(amount: int, power: int) -> str:
     """
     if not power or not amount:
         return f"{amount:,}"
-    value = amount / 10**power
-    return f"{value:,.4f}" if value >= 0.01 else f"{value:.4g}"
+    if 100 * amount < 10**power:
+        return f"{amount / 10**power:.4g}"
+    # In whole ten-thousandths, rounded half up: a float would lose the last digits of large ones.
+    shown = (2 * amount * 10**4 + 10**power) // (2 * 10**power)
+    return f"{shown // 10**4:,}.{shown % 10**4:04d}"
 
 
 def with_prefix(amount: int, unit: str) -> str:

@@ -120,6 +120,8 @@ class VisionEncoder(Transformer):
                 f"windows.full_attention_layers {self.windows.full_attention_layers} "
                 f"names a layer beyond the last, {self.num_hidden_layers - 1}"
             )
+        if self.windows and self.class_token:
+            raise ValueError("a class_token beside windows is not understood")
         return self
 
 

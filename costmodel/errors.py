@@ -129,7 +129,7 @@ def closest(name: str, known: Iterable[str]) -> str:
 
     names, wanted = list(known), name.lower()
     matches = difflib.get_close_matches(wanted, names, n=1, cutoff=0.6)
-    matches += [known for known in names if len(wanted) > 2 and known.startswith(wanted)]
+    matches += [known for known in names if len(wanted) > 3 and wanted in known]
     return matches[0] if matches else ""
 
 

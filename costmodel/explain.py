@@ -31,6 +31,8 @@ def token_steps(report: Report) -> tuple[tuple[str, str], ...]:
     rest = f"{plan.structural_tokens} + {plan.text_tokens}"
     entering = plan.entering_visual_tokens
     if entering != dense.dense_visual_tokens:
+        whole = dense.dense_visual_tokens
+        lines.append(("n of the baseline", f"{whole} + {rest} = {dense.query[0]}"))
         lines.append(("M after compression", f"{entering} visual tokens enter the LLM"))
     length = entering + plan.structural_tokens + plan.text_tokens
     lines.append(("n = M + S + N", f"{entering} + {rest} = {length}"))

@@ -98,7 +98,7 @@ def plan(model: Model, workload: Workload, schedule: Schedule | None = None) -> 
     visual = _staged(schedule.stages, entering, layers, schedule.rounding)
     empty: tuple[int, ...] = ()
     positions = sum(rows * columns for rows, columns in seen.crops)
-    return TokenPlan(
+    counted = TokenPlan(
         images=images,
         visual_input=seen,
         dense_visual_tokens=dense,
@@ -117,6 +117,14 @@ def plan(model: Model, workload: Workload, schedule: Schedule | None = None) -> 
         kv_stored=empty,
         kv_read=empty,
     ).with_visual(visual)
+    if not all(counted.query):
+        raise InvalidInput(
+            "text_tokens",
+            workload.text_tokens,
+            f"leaves no token in layer {counted.query.index(0)}, where no visual one is left",
+            "give at least 1",
+        )
+    return counted
 
 
 def alike(

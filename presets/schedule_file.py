@@ -18,6 +18,7 @@ import re
 import tomllib
 from decimal import Decimal
 from pathlib import Path
+from typing import NamedTuple
 
 from ..costmodel import InvalidInput, Schedule
 from ..costmodel.errors import clip
@@ -27,16 +28,36 @@ from ..costmodel.errors import clip
 LARGEST_FILE = 1 << 15
 
 
+class ScheduleFile(NamedTuple):
+    """A schedule and the text that it was read from, so that later complaints can name a line."""
+
+    path: str
+    text: str
+    schedule: Schedule
+
+    def complaint(self, error: InvalidInput, field: str = "schedule") -> InvalidInput:
+        """Return an error about a field of the schedule as one about its line."""
+        return _in_file(error, self.path, self.text, field)
+
+
 def read_schedule(path: str | Path, field: str = "schedule") -> Schedule:
     """Return the schedule that the TOML file at `path` describes.
 
     Raises:
         InvalidInput: The file cannot be read or is malformed; the sentence names line and key.
     """
+    return open_schedule(path, field).schedule
+
+
+def open_schedule(path: str | Path, field: str = "schedule") -> ScheduleFile:
+    """Return the schedule that the TOML file at `path` describes, with its text.
+
+    Raises:
+        InvalidInput: The file cannot be read or is malformed; the sentence names line and key.
+    """
     if not str(path):
         raise InvalidInput(field, "", "is empty", "name a schedule file")
-    path = Path(path)
-    text = _text(path, field)
+    text = _text(Path(path), field)
     try:
         # Decimals keep ratios as they were typed; binary floats would not.
         content = tomllib.loads(text, parse_float=Decimal)
@@ -50,10 +71,10 @@ def read_schedule(path: str | Path, field: str = "schedule") -> Schedule:
     try:
         schedule = Schedule(**content)
     except InvalidInput as error:
-        raise in_file(error, path, field, text) from None
+        raise _in_file(error, str(path), text, field) from None
     if not schedule.stages and schedule.compress is None:
         raise InvalidInput(field, path, "reduces nothing", "add [[stages]] or [compress]")
-    return schedule
+    return ScheduleFile(str(path), text, schedule)
 
 
 def _text(path: Path, field: str) -> str:
@@ -73,32 +94,44 @@ def _text(path: Path, field: str) -> str:
         raise InvalidInput(field, path, "is not UTF-8 text", way_out) from None
 
 
-def in_file(error: InvalidInput, path: Path, field: str, text: str | None = None) -> InvalidInput:
-    """Return an error about a schedule's field as one about the line of the file it stands in."""
-    text = path.read_text(encoding="utf-8") if text is None else text
-    line = _line_of(text, error.field.split("."))
-    place = f"{path.name}, line {line}:" if line else f"{path.name}:"
+def _in_file(error: InvalidInput, path: str, text: str, field: str) -> InvalidInput:
+    line = _line_of(text.split("\n"), error.field.split("."))
+    place = f"at line {line}: " if line else "holds "
     value = "" if error.value is None else f"{clip(error.value)} "
     hint = "write [[stages]] tables" if error.field == "stages" else error.way_out
-    return InvalidInput(field, place, f"{error.field} {value}{error.problem}", hint)
+    return InvalidInput(field, path, f"{place}{error.field} {value}{error.problem}", hint)
 
 
-def _line_of(text: str, path: list[str]) -> int | None:
-    """Return the line of a dotted key, or of the table that lacks it; None if it is not found."""
-    lines = text.split("\n")
-    table = re.compile(rf"\s*\[+\s*{re.escape(path[0])}\s*\]+")
-    headers = [number for number, line in enumerate(lines) if table.match(line)]
-    index = int(path[1]) if len(path) > 1 and path[1].isdigit() else 0
-    if index >= len(headers):  # a plain key, or tables written inline behind it
-        return _first_line(lines, 0, path[0])
-    start = headers[index]
-    end = next(
-        (n for n in range(start + 1, len(lines)) if lines[n].lstrip().startswith("[")), len(lines)
-    )
-    return _first_line(lines[:end], start, path[-1]) or start + 1
+def _line_of(lines: list[str], path: list[str]) -> int | None:
+    """Return the line (from 1) of a dotted key, or of the table that lacks it.
+
+    A search in the text, because TOML readers keep no positions: tables under headers, inline
+    tables and dotted keys are found as people write them; None otherwise.
+    """
+    key, index = path[-1], int(path[1]) if len(path) > 1 and path[1].isdigit() else 0
+    name = rf"[\"']?{re.escape(path[0])}[\"']?"
+    headers = _matches(lines, rf"\s*\[+\s*{name}\s*\]+")
+    if index < len(headers):
+        start = headers[index]
+        ends = [n for n in _matches(lines, r"\s*\[") if n > start]
+        end = ends[0] if ends else len(lines)
+        found = [n for n in _matches(lines, _assigned(key)) if start < n < end]
+        return (found or [start])[0] + 1
+    dotted = _matches(lines, rf"\s*{name}\s*\.\s*[\"']?{re.escape(key)}[\"']?\s*=")
+    plain = _matches(lines, rf"\s*{name}\s*[.=]")
+    if dotted or not plain:
+        return dotted[0] + 1 if dotted else None
+    # Inline tables: the index-th opening brace behind the name.
+    braces = [n for n in range(plain[0], len(lines)) for _ in range(lines[n].count("{"))]
+    start = braces[index] if index < len(braces) else plain[0]
+    end = braces[index + 1] if index + 1 < len(braces) else len(lines)
+    found = [n for n in _matches(lines, r".*\b" + _assigned(key)) if start <= n <= end]
+    return (found or [start])[0] + 1
 
 
-def _first_line(lines: list[str], start: int, key: str) -> int | None:
-    assignment = re.compile(rf"\s*[\"']?{re.escape(key)}[\"']?\s*[=.]")
-    found = (n + 1 for n in range(start, len(lines)) if assignment.match(lines[n]))
-    return next(found, None)
+def _assigned(key: str) -> str:
+    return rf"\s*[\"']?{re.escape(key)}[\"']?\s*="
+
+
+def _matches(lines: list[str], pattern: str) -> list[int]:
+    return [number for number, line in enumerate(lines) if re.match(pattern, line)]

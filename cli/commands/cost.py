@@ -49,6 +49,7 @@ def cost(
     Example: tokencost cost --model qwen2.5-vl-7b --image-size 1092x1092 --new-tokens 128
     """
     chosen = conventions(convention)
+    request.refuse_unused(chosen)
     step = whole(decode_step, "--decode-step", minimum=1)
     if per_layer and explain and sink.chosen()[0] == "csv":
         hint = "choose one of them, or --format json, which holds both"

@@ -10,6 +10,7 @@ import typer
 from ...costmodel import InvalidInput, Model, Workload, kv_bytes_per_token, model_parameters, plan
 from ...costmodel.architecture import LinearStage, Merge, NormStage, Transformer
 from ...costmodel.errors import closest
+from ...costmodel.version import __version__
 from ...presets import list_models, load_model
 from ..document import Column, Document, Table
 from ..export import deliver
@@ -153,6 +154,7 @@ def _card(model: Model) -> Document:
         sentence="",
         payload={
             "schema_version": SCHEMA_VERSION,
+            "tokencost_version": __version__,
             **model.model_dump(mode="json"),
             "unverified": list(model.unverified),
             "parameters": {**parameters, "total": total},

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from ...costmodel.flops import CONVENTIONS
+from ..files import not_the_schedule
 from ..options import COUNTING, OUTPUT, Text, one_of, option, shares
 from ..plots.figure import figure_file, save
 from ..request import Request
@@ -36,7 +37,10 @@ def layers_command(
     Example: tokencost plot layers --model llava-1.5-7b --prune-layer 2 --keep 0.5 --output a.svg
     """
     chosen: Any = one_of(convention, "--convention", CONVENTIONS)
+    request.refuse_unused((chosen,))
+    request.refuse("has no effect on a figure of the prefill", "leave it out", "new_tokens")
     path = figure_file(output)
+    not_the_schedule(path, output, request.schedule)
     report = request.report()
     from ..plots.layers import draw
 

@@ -29,6 +29,7 @@ def ratio(request: Request, sink: Sink, convention: ConventionOption = None) -> 
     Example: tokencost ratio --model llava-1.5-7b --prune-layer 2 --keep 0.5
     """
     chosen = conventions(convention)
+    request.refuse_unused(chosen)
     deliver(sink, lambda: document(request.report(), chosen), request)
 
 
@@ -113,9 +114,12 @@ def _payload(report: Report, records: list[dict[str, Any]]) -> dict[str, Any]:
 def _sentence(report: Report, chosen: tuple[Convention, ...]) -> str:
     """Return one sentence ready for a paper's methods section."""
     plan = report.dense
+    given = ""
+    if report.workload.visual_tokens is not None:
+        given = f" (encoder and connector as for {plan.visual_input.visual_tokens} visual tokens)"
     request = (
         f"For {report.model.id} with {plan.dense_visual_tokens} visual, {plan.structural_tokens} "
-        f"structural and {plan.text_tokens} text tokens at batch {plan.batch}, "
+        f"structural and {plan.text_tokens} text tokens at batch {plan.batch}{given}, "
     )
     costs = [_cost_clause(report, name) for name in chosen]
     if report.schedule is None:

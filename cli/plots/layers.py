@@ -91,7 +91,7 @@ def _bars(axis: Axes, stack: dict[str, dict[int, Any]], power: int) -> None:
             bottom = [low + height for low, height in zip(bottom, heights, strict=True)]
     baseline = [sum(parts.values()) / 10**power for parts in stack["baseline"].values()]
     edges = [layer - 0.5 for layer in range(len(baseline) + 1)]
-    axis.stairs(baseline, edges, color="black", linewidth=1.0, baseline=None)
+    axis.stairs(baseline, edges, color="black", linewidth=1.0)
     axis.set_xlim(-0.7, len(baseline) - 0.3)
     axis.grid(axis="y", linewidth=0.3, color="0.8")
     axis.set_axisbelow(True)

@@ -289,6 +289,16 @@ def test_csv_holds_one_table(tokencost):
     assert "--per-layer and --explain" in result.err
 
 
+def test_large_totals_lose_no_digit(tokencost):
+    words = ("--batch", 10**9, "--new-tokens", 10**9, "--convention", "exact")
+    exact = tokencost("ratio", "--model", "llava-1.5-7b", *words, "--format", "json").json()
+    total = exact["conventions"]["exact"]["baseline"]
+    # in units of 10¹⁸, rounded half up to four decimals
+    shown = (total + 5 * 10**13) // 10**14
+    table = tokencost("ratio", "--model", "llava-1.5-7b", *words).out
+    assert f"{shown // 10**4:,}.{shown % 10**4:04d}" in table
+
+
 def test_no_figure_is_folded(tokencost):
     for words in (("models", "list"), ("cost", *MAIN_JOB[1:], "--per-layer", "--explain")):
         out = tokencost(*words).out

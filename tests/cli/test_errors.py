@@ -143,6 +143,13 @@ SCHEDULES = {
         ("line 6", "10", "9"),
     ),
     "not a list": ("stages = 3\n", ("line 1", "list")),
+    "inline": (
+        "stages = [\n  {first_layer = 2, ratio = 0.5},\n  {first_layer = 1, ratio = 0.2},\n]\n",
+        ("line 3", "layer 2"),
+    ),
+    "dotted": ("compress.tokens = 5\ncompress.where = 3\n", ("line 2", "where")),
+    "quoted header": ('[["stages"]]\nfirst_layer = 1\nratio = 2\n', ("line 3", "(0, 1]")),
+    "byte order mark": ("\ufeff[[stages]]\nfirst_layer = 99\nratio = 0.5\n", ("line 2", "99")),
     "two amounts": (
         "[[stages]]\nfirst_layer = 2\ntokens = 9\nratio = 0.5\n",
         ("line 1", "exactly one of tokens, ratio, withdraw"),
@@ -155,9 +162,7 @@ def test_schedule_files_are_explained(tokencost, tmp_path, text, fragments):
     path = tmp_path / "plan.toml"
     path.write_text(text)
     result = tokencost("ratio", *MODEL, "--schedule", path)
-    assert_one_sentence(
-        result, ("--schedule plan.toml" if "line" in text else "plan.toml", *fragments)
-    )
+    assert_one_sentence(result, ("--schedule", "plan.toml", *fragments))
 
 
 def test_a_schedule_file_excludes_other_schedule_options(tokencost, tmp_path):
@@ -200,6 +205,57 @@ def test_a_reader_that_leaves_is_no_error():
         ["bash", "-o", "pipefail", "-c", command], capture_output=True, text=True, check=False
     )
     assert (run.returncode, run.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("ending", ["svg", "png"])
+def test_the_schedule_is_not_overwritten_by_a_figure(tokencost, tmp_path, ending):
+    path = tmp_path / f"plan.{ending}"
+    path.write_text("[[stages]]\nfirst_layer = 2\nratio = 0.5\n")
+    result = tokencost("plot", "layers", *MODEL, "--schedule", path, "--output", path)
+    assert_one_sentence(result, ("--output", "schedule file"))
+    assert path.read_text().startswith("[[stages]]")
+
+
+#: Options that would be taken without an effect.
+IDLE = {
+    "causal": (("ratio", *MODEL, "--convention", "survey", "--causal"), ("--causal", "exact")),
+    "logits": (("cost", *MODEL, "--convention", "gated", "--logits", "all"), ("--logits", "exact")),
+    "rounding": (("ratio", *MODEL, "--rounding", "ceil"), ("--rounding", "--keep")),
+    "rounding tokens": (
+        ("ratio", *MODEL, "--tokens", 9, "--rounding", "ceil"),
+        ("--rounding", "no ratio"),
+    ),
+    "new tokens": (
+        ("plot", "layers", *MODEL, "--new-tokens", 5, "--output", "x.png"),
+        ("--new-tokens", "prefill"),
+    ),
+    "no token at all": (
+        ("ratio", *MODEL, "--text-tokens", 0, "--schedule", "w.toml"),
+        ("--text-tokens 0", "no token in layer 0", "at least 1"),
+    ),
+    "tokens-at": (
+        ("ratio", *MODEL, "--schedule", "w.toml", "--tokens-at", "before-connector"),
+        ("--tokens-at", "--schedule"),
+    ),
+}
+
+
+@pytest.mark.parametrize(("words", "fragments"), IDLE.values(), ids=IDLE)
+def test_no_option_is_ignored(tokencost, tmp_path, monkeypatch, words, fragments):
+    monkeypatch.chdir(tmp_path)
+    Path("w.toml").write_text("[[stages]]\nfirst_layer = 0\nwithdraw = true\n")
+    assert_one_sentence(tokencost(*words), fragments)
+
+
+def test_a_schedule_is_read_once(tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    words = [sys.executable, "-m", "vlm_tokencost.cli", "ratio", *MODEL, "--schedule", str(pipe)]
+    with subprocess.Popen(words, stderr=subprocess.PIPE, text=True) as run:
+        pipe.write_text("[[stages]]\nfirst_layer = 32\nratio = 0.5\n")
+        _, err = run.communicate(timeout=30)
+    assert run.returncode == 2
+    assert "at line 2: stages.0.first_layer 32 is not a layer" in err
 
 
 def test_a_mistake_leaves_an_existing_output_alone(tokencost, tmp_path):
