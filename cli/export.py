@@ -10,18 +10,17 @@ from ..costmodel import InvalidInput
 from .document import Column, Document, Table
 from .files import not_the_schedule, replace
 from .options import Format, Sink
-from .request import Request
 
 
-def deliver(sink: Sink, build: Callable[[], Document], request: Request | None = None) -> None:
+def deliver(sink: Sink, build: Callable[[], Document], schedule: str | None = None) -> None:
     """Check where output goes, then do the work, then write it.
 
     Raises:
-        InvalidInput: Nowhere to write, or a file that the request reads.
+        InvalidInput: Nowhere to write, or the file is the `schedule` that the command reads.
     """
     form, path = sink.chosen()
-    if path and request:
-        not_the_schedule(path, sink.output, request.schedule)
+    if path:
+        not_the_schedule(path, sink.output, schedule)
     if path is None and sys.stdout is None:
         raise InvalidInput("--output", None, "is needed: standard output is closed", "name a file")
     text = render(build(), form, to_file=path is not None)

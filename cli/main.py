@@ -99,6 +99,8 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     except typer.TyperException as error:
         _fail(_usage_sentence(error, words), getattr(error, "exit_code", 2))
     except OSError as error:
+        if error.filename:  # a full disk or a closed stream has no name
+            _fail(f"{clip(error.filename)} cannot be used ({error.strerror})", 1)
         _fail(f"the output cannot be written ({error.strerror}); free space or use --output", 1)
     except (KeyboardInterrupt, typer.Abort):
         _fail("interrupted", 130)

@@ -154,7 +154,7 @@ class Request:
             InvalidInput: One of the options was given.
         """
         for name in names:
-            if getattr(self, name):
+            if getattr(self, name) not in (None, False, ()):
                 raise InvalidInput(flag(name), None, reason, way_out)
 
     def refuse_unused(self, chosen: tuple[Convention, ...]) -> None:

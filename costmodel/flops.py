@@ -8,6 +8,7 @@ from typing import Any, Literal, NamedTuple
 
 from . import formulas
 from .architecture import Model
+from .errors import UnknownName
 from .operators import COMPONENTS, Component, Operator, Part
 from .plan import TokenPlan, alike
 
@@ -20,6 +21,10 @@ MEANINGS: dict[Convention, str] = {
     "gated": "4nd² + 2n²d + 3ndm per decoder layer, LLM only (PyramidDrop, SparseVLM)",
     "exact": "every matrix product, convolution and attention product of the pass, 2 FLOP per MAC",
 }
+
+
+#: The published conventions, told apart by their FFN: two matrices or three.
+_FFN_TERMS = {"survey": formulas.plain_ffn_term, "gated": formulas.gated_ffn_term}
 
 
 class Entry(NamedTuple):
@@ -117,9 +122,14 @@ def published_bill(convention: Literal["survey", "gated"], model: Model, plan: T
 
     f(n) = 4nd² + 2n²d + 2ndm (`survey`) or + 3ndm (`gated`), with d the hidden size and m the
     FFN's intermediate size, whatever the model's head counts are; × batch.
+
+    Raises:
+        UnknownName: A convention that is no published one.
     """
     d, m = model.decoder.hidden_size, model.decoder.feed_forward.intermediate_size
-    ffn = formulas.plain_ffn_term if convention == "survey" else formulas.gated_ffn_term
+    if convention not in _FFN_TERMS:  # "exact" would get the gated amounts as FLOPs
+        raise UnknownName("convention", convention, tuple(_FFN_TERMS), "tokencost ratio --help")
+    ffn = _FFN_TERMS[convention]
     terms: tuple[tuple[Part, Any, tuple[int, ...]], ...] = (
         ("attention projections", formulas.projection_term, (d,)),
         ("attention scores", formulas.score_term, (d,)),

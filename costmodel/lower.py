@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from . import formulas
 from .architecture import LinearStage, Merge, Model, Transformer
+from .errors import InvalidInput
 from .operators import Attention, Component, Convolution, Linear, Operator, Part
 from .plan import TokenPlan, alike
 from .workload import Counting
@@ -28,7 +29,14 @@ def lower_decode(
 
     Forward i reads the kept prefill tokens and the i tokens generated so far, its own included:
     kv_read_l + i keys in layer l. Its head prices one position.
+
+    Raises:
+        InvalidInput: Forwards that do not exist: `first` below 1, or `last` before `first`.
     """
+    if not 1 <= first <= last:
+        raise InvalidInput(
+            "last", last, f"makes no range with first {first}", "give 1 <= first <= last"
+        )
     steps, batch = last - first + 1, plan.batch
     tokens = batch * steps
     operators: list[Operator] = []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 from .architecture import Model
 from .errors import InvalidInput, UnknownName
@@ -44,9 +44,15 @@ class Report(NamedTuple):
 
         The published conventions price prefills only; under `exact`, "decode" is all decode
         forwards of the workload's new tokens and "generation" the prefill with them.
+
+        Raises:
+            UnknownName: A convention or a phase that there is not.
+            InvalidInput: A published convention for another phase than the prefill.
         """
         if convention not in CONVENTIONS:
             raise UnknownName("convention", convention, CONVENTIONS, "tokencost ratio --help")
+        if phase not in get_args(Phase):
+            raise UnknownName("phase", phase, get_args(Phase), "tokencost cost --help")
         return self._priced(convention, self.scheduled if scheduled else self.dense, phase)
 
     def _priced(self, convention: Convention, side: TokenPlan, phase: Phase) -> Bill:

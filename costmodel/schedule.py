@@ -30,12 +30,13 @@ def kept_tokens(ratio: Fraction, tokens: int, rounding: Rounding) -> int:
 
 
 def ratio_text(ratio: Fraction) -> str:
-    """Return a ratio as the shortest decimal that stands for it.
+    """Return a ratio as the shortest decimal that equals it, or as a fraction if none does.
 
-    >>> ratio_text(Fraction(1, 2))
-    '0.5'
+    >>> [ratio_text(Fraction(1, 2)), ratio_text(Fraction(1, 3))]
+    ['0.5', '1/3']
     """
-    return str(float(ratio)).removesuffix(".0")
+    decimal = str(float(ratio)).removesuffix(".0")
+    return decimal if Fraction(decimal) == ratio else str(ratio)
 
 
 def _name(value: object) -> str:

@@ -32,8 +32,8 @@ def load_model(model_id: str) -> Model:
     if not isinstance(model_id, str):
         raise InvalidInput("model", model_id, "is not a model id", "see `tokencost models list`")
     for path in _family_files():
-        # Only the family that holds the model is parsed: start-up does not grow with the presets.
-        if f'[models."{model_id}"]' in path.read_text(encoding="utf-8"):
+        # Only files that name the model are parsed: start-up does not grow with the presets.
+        if model_id in path.read_text(encoding="utf-8"):
             content = _read(path)
             if model_id in content["models"]:
                 return _build(path, model_id, content)
@@ -67,7 +67,8 @@ def _build(path: Path, model_id: str, content: dict[str, Any]) -> Model:
 
 
 def _with_base(section: str, part: dict[str, Any]) -> dict[str, Any]:
-    parts = _read(PARTS / f"{section}.toml")
+    path = PARTS / f"{section}.toml"
+    parts = _read(path) if path.exists() else {}
     if part["base"] not in parts:
         raise UnknownName(f"{section}.base", part["base"], list(parts), "presets/parts")
     own = {key: value for key, value in part.items() if key != "base"}

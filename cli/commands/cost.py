@@ -54,7 +54,11 @@ def cost(
     if per_layer and explain and sink.chosen()[0] == "csv":
         hint = "choose one of them, or --format json, which holds both"
         raise InvalidInput("--per-layer", None, "and --explain do not fit into one CSV table", hint)
-    deliver(sink, lambda: document(request.report(), chosen, step, per_layer, explain), request)
+    deliver(
+        sink,
+        lambda: document(request.report(), chosen, step, per_layer, explain),
+        request.schedule,
+    )
 
 
 def document(

@@ -30,13 +30,13 @@ def ratio(request: Request, sink: Sink, convention: ConventionOption = None) -> 
     """
     chosen = conventions(convention)
     request.refuse_unused(chosen)
-    deliver(sink, lambda: document(request.report(), chosen), request)
+    deliver(sink, lambda: document(request.report(), chosen), request.schedule)
 
 
 def document(report: Report, chosen: tuple[Convention, ...]) -> Document:
     """Return the answer in all its forms."""
     records = [record for name in chosen for record in _records(report, name)]
-    generated = report.workload.new_tokens > 1
+    generated = report.workload.new_tokens > 1 and "exact" in chosen
     return Document(
         title=f"{report.model.id}: {'prefill and generation' if generated else 'prefill'} cost, "
         "scheduled against dense",

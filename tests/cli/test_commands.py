@@ -5,6 +5,9 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
+import re
+from fractions import Fraction
 from pathlib import Path
 
 import jsonschema
@@ -192,7 +195,57 @@ def test_visual_tokens_given_leave_the_encoder_alone(tokencost):
     assert "100 visual (given" in table
 
 
+def test_json_says_what_was_run(tokencost):
+    answer = tokencost(*MAIN_JOB, "--format", "json").json()
+    # 577 = 576 patches and a class token
+    assert answer["workload"]["encoder_tokens"] == 577
+    assert answer["workload"]["connector_tokens"] == 576
+    schedule = answer["schedule"]
+    assert schedule["connector_tokens"] == 576
+    assert schedule["visual_tokens_per_layer"] == [576] * 2 + [288] * 30
+    # 2 · 32 heads · 128 · 2 bytes in each of 32 layers: 640 tokens; 2 · 640 + 30 · 352 tokens
+    assert schedule["kv_cache_bytes"] == {
+        "bits": 16,
+        "baseline": 32 * 640 * 16_384,
+        "scheduled": (2 * 640 + 30 * 352) * 16_384,
+    }
+    shown = tokencost("models", "show", "qwen2.5-vl-7b", "--format", "json").json()
+    # 78·78 patches of 14 px, merged 2×2
+    assert shown["default_tokens"] == {
+        "encoder": 6_084,
+        "connector": 1_521,
+        "visual": 1_521,
+        "structural": 2,
+    }
+    assert shown["kv_cache_bytes_per_token"] == {"bits": 16, "bytes": 57_344}
+
+
+def test_layers_name_their_tokens(tokencost):
+    words = ("--prune-layer", 2, "--keep", 0.5, "--per-layer", "--format", "json")
+    rows = tokencost("cost", "--model", "llava-1.5-7b", *words).json()["layers"]
+    tokens = {
+        (row["component"], row["layer"]): (row["baseline_tokens"], row["scheduled_tokens"])
+        for row in rows
+        if row["convention"] == "exact"
+    }
+    assert tokens["vision", None] == (576, 576)  # patches
+    assert tokens["vision", 5] == (577, 577)
+    assert tokens["connector", None] == (576, 576)
+    assert tokens["decoder", 1] == (640, 640)
+    assert tokens["decoder", 2] == (640, 352)
+
+
+def test_the_title_names_the_phases_that_are_priced(tokencost):
+    words = ("ratio", "--model", "llava-1.5-7b", "--new-tokens", 9)
+    assert "prefill and generation cost" in tokencost(*words).out
+    assert "generation cost" not in tokencost(*words, "--convention", "survey").out
+
+
 def test_images_repeats_one_size(tokencost):
+    words = ("--images", 3, "--image-size", "896x448", "--format", "json")
+    three = tokencost("ratio", "--model", "internvl3-8b", *words).json()
+    assert three["workload"]["image_sizes"] == ["896x448"] * 3
+    assert three["workload"]["visual_tokens"] == 3 * 768  # 2 tiles and a thumbnail
     one = tokencost("ratio", "--model", "internvl3-8b", "--format", "json").json()
     two = tokencost("ratio", "--model", "internvl3-8b", "--images", 2, "--format", "json").json()
     assert two["workload"]["image_sizes"] == ["448x448"] * 2
@@ -280,6 +333,36 @@ def test_keys_of_all_decode_forwards_are_explained(tokencost):
     # Σ over i = 1…99 of (640 + i) = 99·640 + 100·99/2
     (keys,) = [text for label, text in steps.items() if label.startswith("keys of 99")]
     assert keys == "99 · 640 + (1 + 99) · 99 / 2 = 68310"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--model", "llava-1.5-7b", "--prune-layer", 2, "--keep", "1/3"),
+        ("--model", "llava-1.5-7b", "--tokens", 64, "--tokens-at", "before-connector"),
+        ("--model", "llava-next-mistral-7b", "--image-size", "500x1000", "--new-tokens", 9),
+        ("--model", "llava-onevision-7b", "--image-size", "2304x2304", "--batch", 3),
+        ("--model", "qwen2.5-vl-7b", "--image-size", "1000x300", "--image-size", "448x644"),
+        ("--model", "internvl3-8b", "--images", 2, "--prune-layer", 5, "--keep", 0.3),
+    ],
+    ids=lambda words: " ".join(map(str, words[1:])),
+)
+def test_every_token_step_can_be_checked_by_hand(tokencost, words):
+    steps = tokencost("cost", *words, "--explain", "--format", "json").json()["token_steps"]
+    checked = 0
+    for text in steps.values():
+        for step in text.split("; "):
+            arithmetic, equals, rest = step.partition(" = ")
+            if equals:
+                for word in (" patches", " class tokens", " from the connector", " separators"):
+                    arithmetic = arithmetic.replace(word, "")
+                arithmetic = re.sub(r"\[\d+\]", "", arithmetic)  # what a share came to
+                arithmetic = re.sub(r"(\d+)/(\d+) ·", r"Fraction(\1, \2) *", arithmetic)
+                python = arithmetic.replace("·", "*").replace("²", "**2")
+                stated = int(re.match(r"\d+", rest)[0])
+                assert eval(python, {"floor": math.floor, "Fraction": Fraction}) == stated, step
+                checked += 1
+    assert checked >= 3
 
 
 def test_csv_holds_one_table(tokencost):

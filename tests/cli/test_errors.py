@@ -168,7 +168,7 @@ def test_schedule_files_are_explained(tokencost, tmp_path, text, fragments):
 def test_a_schedule_file_excludes_other_schedule_options(tokencost, tmp_path):
     path = tmp_path / "plan.toml"
     path.write_text("[[stages]]\nfirst_layer = 2\nratio = 0.5\n")
-    for words in (("--tokens", 9), ("--prune-layer", 2, "--keep", 0.5)):
+    for words in (("--tokens", 9), ("--tokens", ""), ("--prune-layer", 2, "--keep", 0.5)):
         result = tokencost("ratio", *MODEL, "--schedule", path, *words)
         assert_one_sentence(result, (words[0], "--schedule"))
 

@@ -170,7 +170,7 @@ def test_later_pruning_costs_more(model_id, convention):
     assert totals == sorted(set(totals))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     keeps=st.tuples(st.integers(2, 1000), st.integers(2, 1000)).map(sorted),
     layers=st.tuples(st.integers(0, 31), st.integers(0, 31)).map(sorted),
@@ -209,7 +209,7 @@ def test_rounding_modes_are_ordered(model_id, name):
 # --- the schedule's normal form -----------------------------------------------------------------
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     amounts=st.lists(st.integers(1, 576), min_size=1, max_size=6),
     layers=st.lists(st.integers(0, 31), min_size=1, max_size=6, unique=True),

@@ -17,7 +17,9 @@ from vlm_tokencost.costmodel import (
     UnknownName,
     Workload,
     evaluate,
+    lower_decode,
     plan,
+    published_bill,
 )
 from vlm_tokencost.costmodel.errors import clip
 from vlm_tokencost.costmodel.numeric import ratio, whole
@@ -136,8 +138,13 @@ def test_model_without_a_source_is_refused():
             {"windows": {"size": 8, "full_attention_layers": (7, 24)}},
             ("24", "23"),
         ),
+        (
+            "vision",
+            {"windows": {"size": 8, "full_attention_layers": ()}},
+            ("windows", "class_token"),
+        ),
     ],
-    ids=["heads", "decoder-width", "layers", "encoder-width", "window-layer"],
+    ids=["heads", "decoder-width", "layers", "encoder-width", "window-layer", "window-class"],
 )
 def test_model_whose_parts_do_not_fit_is_refused(part, change, fragments):
     data = LLAVA.model_dump()
@@ -238,6 +245,12 @@ def test_wrong_arguments_of_a_report():
     for call in (report.ratio, report.total, report.bill):
         with pytest.raises(UnknownName, match="did you mean exact"):
             call("exactt")
+    with pytest.raises(UnknownName, match=r"phase prefil .* did you mean prefill"):
+        report.bill(phase="prefil")
+    with pytest.raises(UnknownName, match="convention exact"):
+        published_bill("exact", LLAVA, report.dense)
+    with pytest.raises(InvalidInput, match="last 1 makes no range with first 3"):
+        lower_decode(LLAVA, report.dense, 3, 1)
     for step in (0, -1, 1.5, "x"):
         with pytest.raises(InvalidInput, match="step"):
             report.decode_forward(step)

@@ -351,6 +351,20 @@ def test_a_misspelt_key_of_a_connector_stage_suggests_one(broken):
     assert "out_feature is not a known key; did you mean out_features?" in message
 
 
+def test_a_part_without_a_file_names_the_preset(broken):
+    named = '[models."llava-1.5-7b".decoder]'
+    message = broken(named, named + '\nbase = "vicuna-7b"')
+    assert message.startswith("broken.toml: llava-1.5-7b.decoder.base vicuna-7b is not known")
+
+
+def test_an_id_that_needs_no_quotes_is_found(tmp_path, monkeypatch):
+    text = (loader.MODELS / "internvl3.toml").read_text(encoding="utf-8")
+    (tmp_path / "bare.toml").write_text(text.replace('"internvl3-8b"', "internvl3-8b"))
+    monkeypatch.setattr(loader, "MODELS", tmp_path)
+    assert list_models() == ["internvl3-8b"]
+    assert load_model("internvl3-8b").id == "internvl3-8b"
+
+
 def test_a_broken_preset_leaves_the_others_alone(broken):
     broken("hidden_size = 4_096", "hidden_size = 0")
     assert load_model("llava-1.5-13b").decoder.hidden_size == 5120

@@ -200,7 +200,6 @@ def never_raises_anything_else(path, content):
 
 
 fuzz = settings(
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],  # each example rewrites the file
 )
 
