@@ -82,6 +82,8 @@ def layer_rows(report: Report, name: Convention) -> list[Row]:
     places: list[Any] = list(dense)
     if name == "exact":  # embedding and final norm: parameters, but no FLOPs
         places += [place for place in parameters if place not in dense]
+        order = {component: place for place, component in enumerate(COMPONENTS)}
+        places.sort(key=lambda place: (order[place[0]], -1 if place[1] is None else place[1]))
     rows = []
     for component, layer in places:
         baseline, amount = dense.get((component, layer), 0), scheduled.get((component, layer), 0)
@@ -108,7 +110,7 @@ def _tokens(report: Report, component: str, layer: int | None, *, scheduled: boo
     if component == "connector":
         return plan.connector_tokens
     if component == "vision":
-        return plan.encoder_positions if layer is None else plan.encoder_tokens
+        return plan.encoder_positions if layer is None else plan.encoder_tokens[layer]
     return None if layer is None else plan.query[layer]
 
 

@@ -54,7 +54,9 @@ def as_json(document: Document) -> str:
     """Return the payload: raw integers, unrounded doubles."""
     import json
 
-    return json.dumps(document.payload, indent=2, ensure_ascii=False) + "\n"
+    # A narrow locale would turn signs into question marks; escapes survive everywhere.
+    escape = "utf" not in (getattr(sys.stdout, "encoding", None) or "utf-8").lower()
+    return json.dumps(document.payload, indent=2, ensure_ascii=escape) + "\n"
 
 
 def as_csv(document: Document) -> str:

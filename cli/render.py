@@ -39,9 +39,9 @@ def as_table(document: Document, *, plain: bool = False) -> str:
     console.print(head)
     for table in document.tables:
         console.print()
-        shown = RichTable(
-            title=table.title or None, title_justify="left", title_style="bold", box=SIMPLE_HEAD
-        )
+        if table.title:  # a table's own title would be folded to the table's width
+            console.print(Text(table.title, style="bold"))
+        shown = RichTable(box=SIMPLE_HEAD)
         for column in table.columns:
             shown.add_column(column.header, justify=column.align, no_wrap=True)
         for row in table.rows:

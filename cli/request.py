@@ -180,7 +180,7 @@ class Request:
                 )
             if len(sizes) < 2:
                 model = load_model(self.model or "")
-                sizes = (sizes or (model.visual_tokens.default_image,)) * count
+                sizes = (sizes or (model.token_rule.default_image,)) * count
         counts = {
             name: whole(getattr(self, name), flag(name), minimum=minimum)
             for name, minimum in _COUNTS.items()

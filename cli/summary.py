@@ -142,6 +142,12 @@ def notes(report: Report, conventions: tuple[Convention, ...]) -> tuple[str, ...
     return tuple(lines)
 
 
+def provenance(report: Report) -> dict[str, str]:
+    """Return the columns that every CSV row begins with."""
+    model = report.model
+    return {"model": model.id, "status": model.status, "unverified": " ".join(model.unverified)}
+
+
 def floor_payload(report: Report) -> dict[str, Any]:
     """Return the floor as both commands' JSON gives it."""
     floor, dense = report.floor(), report.total("exact", scheduled=False)
@@ -172,7 +178,7 @@ def heading(report: Report) -> dict[str, Any]:
             "separator_tokens": seen.separator_tokens,
             "structural_tokens": plan.structural_tokens,
             "text_tokens": plan.text_tokens,
-            "encoder_tokens": plan.encoder_tokens,
+            "encoder_tokens": plan.encoder_tokens[0],
             "connector_tokens": plan.connector_tokens,
             "new_tokens": workload.new_tokens,
             "batch": workload.batch,

@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, StrictBool, model_validator
 
 from .numeric import Count, Positive, Spec
-from .tokens import VisualTokenRule
+from .tokens import TokenRule
 
 #: How well a record's figures were checked; see CONTRIBUTING.md for what each level asks.
 Status = Literal["verified", "approximate", "partial", "from memory"]
@@ -200,6 +200,7 @@ class Model(Spec):
     Attributes:
         id, family, hf_id, model_type: Names: ours, the family's, the Hub's and transformers'.
         status: How well the figures were checked.
+        token_rule: How images become visual tokens.
         unverified: Fields (dotted) that could not be checked against a source.
         published_parameters: The published count, where one was found.
     """
@@ -213,7 +214,7 @@ class Model(Spec):
     vision: VisionEncoder
     connector: Connector
     decoder: Decoder
-    visual_tokens: VisualTokenRule
+    token_rule: TokenRule
     published_parameters: PublishedParameters | None = None
     source: Sources
 

@@ -18,7 +18,7 @@ def token_steps(report: Report) -> tuple[tuple[str, str], ...]:
     dense, plan = report.dense, report.scheduled
     seen = dense.visual_input
     lines = [("encoder tokens", _encoder_step(plan)), ("encoder pairs", _pairs_step(report))]
-    lines.append(("connector tokens", f"{plan.connector_tokens} leave the connector"))
+    lines.append(("connector tokens", _connector_step(report)))
     if report.workload.visual_tokens is not None:
         lines.append(("visual tokens M", f"{dense.dense_visual_tokens}, as given"))
     else:
@@ -78,16 +78,22 @@ def ranges(indices: Sequence[int]) -> str:
     return ", ".join(span(first, last) for first, last in zip(starts, ends, strict=True))
 
 
+def _connector_step(report: Report) -> str:
+    dense, scheduled = report.dense.connector_tokens, report.scheduled.connector_tokens
+    kept = f", {scheduled} under the schedule" if scheduled != dense else ""
+    return f"{dense} leave the connector{kept}"
+
+
 def _encoder_step(plan: TokenPlan) -> str:
     crops = plan.visual_input.crops
     rows, columns = crops[0]
-    extra = plan.encoder_tokens - plan.encoder_positions
+    extra = plan.encoder_tokens[0] - plan.encoder_positions
     class_tokens = f" + {extra} class tokens" if extra else ""
     if len(set(crops)) == 1:
         shape = f"{len(crops)} · {rows} · {columns}"
     else:
         shape = " + ".join(f"{high} · {wide}" for high, wide in crops)
-    return f"{shape} patches{class_tokens} = {plan.encoder_tokens}"
+    return f"{shape} patches{class_tokens} = {plan.encoder_tokens[0]}"
 
 
 def _pairs_step(report: Report) -> str:

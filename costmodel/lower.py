@@ -61,8 +61,9 @@ def lower_vision(model: Model, plan: TokenPlan, counting: Counting) -> Iterator[
     )
     contributing = counting.encoder_layers == "contributing"
     layers = vision.contributing_layers if contributing else vision.num_hidden_layers
-    tokens = plan.batch * plan.encoder_tokens
-    for same, (pairs,) in alike(zip(plan.encoder_pairs[:layers], strict=True)):
+    per_layer = zip(plan.encoder_tokens[:layers], plan.encoder_pairs[:layers], strict=True)
+    for same, (count, pairs) in alike(per_layer):
+        tokens = plan.batch * count
         yield from _block(
             vision, "vision", same, tokens, tokens, tokens, tokens, plan.batch * pairs
         )
@@ -102,7 +103,8 @@ def _decoder(model: Model, plan: TokenPlan, counting: Counting) -> Iterator[Oper
 
 
 def _head_positions(plan: TokenPlan, counting: Counting) -> int:
-    return plan.query[-1] if counting.logits == "all" else 1
+    left = plan.query[-1]
+    return left if counting.logits == "all" else min(left, 1)
 
 
 def _head(model: Model, positions: int) -> Linear:

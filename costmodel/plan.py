@@ -27,7 +27,8 @@ class TokenPlan(NamedTuple):
         entering_visual_tokens: Visual tokens that enter decoder layer 0, after any compression and
             before the first stage; ratios of stages refer to it.
         connector_tokens: Tokens that leave the connector.
-        encoder_positions, encoder_tokens: Patches, and tokens with class tokens, over all crops.
+        encoder_positions: Patches over all crops.
+        encoder_tokens: Tokens of each encoder layer over all crops, class tokens included.
         encoder_pairs: Query–key pairs of each encoder layer, summed over crops or windows.
         visual: Visual tokens that each decoder layer processes.
         text_tokens, structural_tokens, batch: N, S and the number of equal sequences.
@@ -42,7 +43,7 @@ class TokenPlan(NamedTuple):
     entering_visual_tokens: int
     connector_tokens: int
     encoder_positions: int
-    encoder_tokens: int
+    encoder_tokens: tuple[int, ...]
     encoder_pairs: tuple[int, ...]
     visual: tuple[int, ...]
     text_tokens: int
@@ -84,9 +85,9 @@ def plan(model: Model, workload: Workload, schedule: Schedule | None = None) -> 
     Raises:
         InvalidInput: A schedule that does not fit the model, or an image that its rule refuses.
     """
-    images = workload.images or (model.visual_tokens.default_image,)
+    images = workload.images or (model.token_rule.default_image,)
     seen = visual_input(
-        model.visual_tokens,
+        model.token_rule,
         images,
         model.vision.patch_embedding.patch_size,
         model.connector.merge_size,
@@ -98,14 +99,15 @@ def plan(model: Model, workload: Workload, schedule: Schedule | None = None) -> 
     visual = _staged(schedule.stages, entering, layers, schedule.rounding)
     empty: tuple[int, ...] = ()
     positions = sum(rows * columns for rows, columns in seen.crops)
-    counted = TokenPlan(
+    tokens = positions + model.vision.class_token * len(seen.crops)
+    return TokenPlan(
         images=images,
         visual_input=seen,
         dense_visual_tokens=dense,
         entering_visual_tokens=entering,
         connector_tokens=connector_tokens,
         encoder_positions=positions,
-        encoder_tokens=positions + model.vision.class_token * len(seen.crops),
+        encoder_tokens=(tokens,) * model.vision.num_hidden_layers,
         encoder_pairs=_encoder_pairs(model.vision, seen.crops),
         visual=empty,
         text_tokens=workload.text_tokens,
@@ -117,14 +119,6 @@ def plan(model: Model, workload: Workload, schedule: Schedule | None = None) -> 
         kv_stored=empty,
         kv_read=empty,
     ).with_visual(visual)
-    if not all(counted.query):
-        raise InvalidInput(
-            "text_tokens",
-            workload.text_tokens,
-            f"leaves no token in layer {counted.query.index(0)}, where no visual one is left",
-            "give at least 1",
-        )
-    return counted
 
 
 def alike(
@@ -149,7 +143,7 @@ def _compressed(schedule: Schedule, dense: int, connector_tokens: int) -> tuple[
         kept = kept_tokens(compress.ratio, dense, schedule.rounding)
         field, value = "compress.ratio", ratio_text(compress.ratio)
     _check_amount(field, value, kept, dense, "that there are")
-    if compress.at == "after-connector":
+    if compress.at == "after-connector" or kept == dense:
         return kept, connector_tokens
     if kept > connector_tokens:
         raise InvalidInput(

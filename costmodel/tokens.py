@@ -103,9 +103,7 @@ class TilesRule(_Rule):
     max_tiles: Positive
 
 
-VisualTokenRule = Annotated[
-    FixedRule | AnyresRule | NativeRule | TilesRule, Field(discriminator="kind")
-]
+TokenRule = Annotated[FixedRule | AnyresRule | NativeRule | TilesRule, Field(discriminator="kind")]
 
 #: JPEG's own limit per side; a larger size is a slip.
 LARGEST_SIDE = 65_535

@@ -15,9 +15,9 @@ from ..cost_rows import Row, component_rows, layer_rows, phase_bills, term_rows
 from ..cost_tables import bill_tables, layer_table, parameter_table, step_table, term_tables
 from ..document import Document
 from ..export import deliver
-from ..options import COUNTING, OUTPUT, ConventionOption, Sink, conventions, option, shares
+from ..options import COUNTING, OUTPUT, ConventionOption, Sink, Text, conventions, option, shares
 from ..request import Request
-from ..summary import facts, floor_payload, heading, notes
+from ..summary import facts, floor_payload, heading, notes, provenance
 
 app = typer.Typer(add_completion=False)
 
@@ -35,14 +35,14 @@ def cost(
         bool, option(OUTPUT, "--explain", "Show formula, substitution and result of every term.")
     ] = False,
     decode_step: Annotated[
-        str,
+        Text,
         option(
             COUNTING,
             "--decode-step",
-            "Decode forward to price: its layers read the kept tokens and I more.",
-            "I",
+            "Decode forward to price; it reads the kept tokens and so many more (default: 1).",
+            "INT",
         ),
-    ] = "1",
+    ] = None,
 ) -> None:
     """Print the full bill: components, layers, prefill, decode forward, generation.
 
@@ -50,7 +50,10 @@ def cost(
     """
     chosen = conventions(convention)
     request.refuse_unused(chosen)
-    step = whole(decode_step, "--decode-step", minimum=1)
+    if decode_step is not None and "exact" not in chosen:
+        hint = "leave it out, or price exact too"
+        raise InvalidInput("--decode-step", decode_step, "needs the exact convention", hint)
+    step = whole(1 if decode_step is None else decode_step, "--decode-step", minimum=1)
     if per_layer and explain and sink.chosen()[0] == "csv":
         hint = "choose one of them, or --format json, which holds both"
         raise InvalidInput("--per-layer", None, "and --explain do not fit into one CSV table", hint)
@@ -89,7 +92,7 @@ def document(
         notes=notes(report, chosen),
         sentence="",
         payload=payload,
-        records=tuple({"model": report.model.id, **row} for row in records),
+        records=tuple({**provenance(report), **row} for row in records),
     )
 
 

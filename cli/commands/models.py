@@ -93,7 +93,7 @@ def _listing(pattern: str) -> Document:
 
 def _summary(model: Model) -> dict[str, Any]:
     dense = plan(model, Workload())
-    height, width = model.visual_tokens.default_image
+    height, width = model.token_rule.default_image
     return {
         "id": model.id,
         "family": model.family,
@@ -109,7 +109,7 @@ def _card(model: Model) -> Document:
     total = sum(parameters.values())
     dense = plan(model, Workload())
     figures = _figures(model)
-    height, width = model.visual_tokens.default_image
+    height, width = model.token_rule.default_image
     published = model.published_parameters
     notes = [f"source [{part}]: {source}" for part, source in _sources(model)]
     if published:
@@ -125,7 +125,7 @@ def _card(model: Model) -> Document:
             ("token rule", _rule(model)),
             (
                 "default",
-                f"{height}×{width}: {dense.encoder_tokens:,} encoder tokens, "
+                f"{height}×{width}: {dense.encoder_tokens[0]:,} encoder tokens, "
                 f"{dense.connector_tokens:,} connector tokens, "
                 f"{dense.dense_visual_tokens:,} visual tokens, "
                 f"{dense.structural_tokens} structural tokens",
@@ -159,7 +159,7 @@ def _card(model: Model) -> Document:
             "unverified": list(model.unverified),
             "parameters": {**parameters, "total": total},
             "default_tokens": {
-                "encoder": dense.encoder_tokens,
+                "encoder": dense.encoder_tokens[0],
                 "connector": dense.connector_tokens,
                 "visual": dense.dense_visual_tokens,
                 "structural": dense.structural_tokens,
@@ -232,8 +232,8 @@ def _shown(value: object) -> str:
 
 
 def _rule(model: Model) -> str:
-    summary = (type(model.visual_tokens).__doc__ or "").strip().splitlines()[0]
-    return f"{model.visual_tokens.kind}: {summary}"
+    summary = (type(model.token_rule).__doc__ or "").strip().splitlines()[0]
+    return f"{model.token_rule.kind}: {summary}"
 
 
 def _sources(model: Model) -> list[tuple[str, str]]:
@@ -242,6 +242,6 @@ def _sources(model: Model) -> list[tuple[str, str]]:
         ("vision", model.vision.source),
         ("connector", model.connector.source),
         ("decoder", model.decoder.source),
-        ("token rule", model.visual_tokens.source),
+        ("token rule", model.token_rule.source),
     )
     return [(part, source) for part, sources in parts for source in sources]

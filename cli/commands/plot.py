@@ -38,7 +38,8 @@ def layers_command(
     """
     chosen: Any = one_of(convention, "--convention", CONVENTIONS)
     request.refuse_unused((chosen,))
-    request.refuse("has no effect on a figure of the prefill", "leave it out", "new_tokens")
+    if request.new_tokens != "1":
+        request.refuse("has no effect on a figure of the prefill", "leave it out", "new_tokens")
     path = figure_file(output)
     not_the_schedule(path, output, request.schedule)
     report = request.report()

@@ -13,7 +13,7 @@ from ..document import Column, Document, Table
 from ..export import deliver
 from ..options import ConventionOption, Sink, conventions, shares
 from ..request import Request
-from ..summary import counted, facts, floor_payload, heading, notes, schedule_text
+from ..summary import counted, facts, floor_payload, heading, notes, provenance, schedule_text
 from ..units import percent, prefix, scaled
 
 app = typer.Typer(add_completion=False)
@@ -60,7 +60,7 @@ def _records(report: Report, name: Convention) -> list[dict[str, Any]]:
         rows += [(part, before.get(part, 0), after.get(part, 0)) for part in COMPONENTS]
     return [
         {
-            "model": report.model.id,
+            **provenance(report),
             "convention": name,
             "phase": phase if report.workload.new_tokens > 1 else "prefill",
             "component": component,
@@ -136,12 +136,12 @@ def _cost_clause(report: Report, name: Convention) -> str:
     decoded = f" and {new - 1} decode forwards" if new > 1 and name == "exact" else ""
     selection = "; token selection not counted" if report.schedule else ""
     scope = {
-        "survey": "by 4nd² + 2n²d + 2ndm MACs per LLM layer, all else left out",
-        "gated": "by 4nd² + 2n²d + 3ndm MACs per LLM layer, all else left out",
-        "exact": "by exact FLOPs (1 MAC = 2 FLOP) of vision encoder, connector, LLM and head "
-        f"({counted(report)}{selection})",
+        "survey": "counting 4nd² + 2n²d + 2ndm MACs per LLM layer and nothing else",
+        "gated": "counting 4nd² + 2n²d + 3ndm MACs per LLM layer and nothing else",
+        "exact": "counting the exact FLOPs (1 MAC = 2 FLOP) of vision encoder, connector, LLM and "
+        f"head ({counted(report)}{selection})",
     }[name]
     if report.schedule is None:
-        return f"the prefill{decoded} costs {scaled(dense, power)} {unit}, counted {scope}"
+        return f"the prefill{decoded} costs {scaled(dense, power)} {unit}, {scope}"
     change = f"from {scaled(dense, power)} to {scaled(amount, power)} {unit}"
-    return f"the prefill{decoded} {change} ({percent(amount, dense)}), counted {scope}"
+    return f"the prefill{decoded} {change}, {percent(amount, dense)} of dense, {scope}"

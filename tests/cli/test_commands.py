@@ -317,7 +317,7 @@ def test_new_tokens_are_a_phase_of_their_own(tokencost):
         ("exact", "generation"),
     }
     sentence = tokencost(*words, "--format", "markdown").out.splitlines()[-1]
-    assert "the prefill from 3.3286 to 1.8994 TMAC (57.06 %)" in sentence
+    assert "the prefill from 3.3286 to 1.8994 TMAC, 57.06 % of dense" in sentence
     assert "the prefill and 99 decode forwards from 10.2" in sentence
     terms = tokencost("cost", *words[1:], "--explain", "--format", "json").json()["terms"]
     assert {row["phase"] for row in terms} == {
@@ -409,6 +409,16 @@ def test_cost_layers_and_terms_add_up(tokencost):
         assert sum(row["parameters"] for row in exact) == answer["parameters"]["total"]
 
 
+def test_layers_are_listed_in_the_order_they_run(tokencost):
+    words = ("--encoder-layers", "contributing", "--convention", "exact", "--format", "json")
+    answer = tokencost("cost", "--model", "llava-1.5-7b", "--per-layer", *words).json()
+    places = [(row["component"], row["layer"]) for row in answer["layers"]]
+    vision = [("vision", None), *(("vision", layer) for layer in range(24))]
+    decoder = [("decoder", None), *(("decoder", layer) for layer in range(32))]
+    assert places == [*vision, ("connector", None), *decoder, ("head", None)]
+    assert answer["layers"][24]["baseline"] == 0, "the layer that is left out"
+
+
 def test_every_explained_term_can_be_checked_by_hand(tokencost):
     words = ("--explain", "--format", "json", "--batch", 2, "--new-tokens", 5)
     answer = tokencost("cost", "--model", "qwen2.5-vl-3b", *words).json()
@@ -476,7 +486,7 @@ def test_unverified_figures_are_named_in_every_output(tokencost, monkeypatch):
         return load_model(model_id).model_copy(update=update)
 
     monkeypatch.setattr(request, "load_model", doubtful)
-    for form in ("table", "json", "markdown", "latex"):
+    for form in ("table", "json", "csv", "markdown", "latex"):
         for command in ("ratio", "cost"):
             out = tokencost(command, "--model", "llava-1.5-7b", "--format", form).out
             assert "partial" in out

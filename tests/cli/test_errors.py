@@ -229,10 +229,6 @@ IDLE = {
         ("plot", "layers", *MODEL, "--new-tokens", 5, "--output", "x.png"),
         ("--new-tokens", "prefill"),
     ),
-    "no token at all": (
-        ("ratio", *MODEL, "--text-tokens", 0, "--schedule", "w.toml"),
-        ("--text-tokens 0", "no token in layer 0", "at least 1"),
-    ),
     "tokens-at": (
         ("ratio", *MODEL, "--schedule", "w.toml", "--tokens-at", "before-connector"),
         ("--tokens-at", "--schedule"),

@@ -170,3 +170,16 @@ def test_withdraw_keeps_structural_tokens():
     schedule = Schedule(stages=(Stage(first_layer=4, withdraw=True),))
     seen = plan(load_model("qwen2.5-vl-7b"), Workload(text_tokens=10), schedule)
     assert seen.query == (1521 + 2 + 10,) * 4 + (2 + 10,) * 24
+
+
+def test_withdrawal_without_text_is_priced():
+    # Withdrawing at layer 16 of 32 halves a count of visual tokens alone, as VTW's tables do.
+    schedule = Schedule(stages=(Stage(first_layer=16, withdraw=True),))
+    report = evaluate(LLAVA, Workload(text_tokens=0), schedule)
+    assert report.ratio("survey") == report.ratio("gated") == 0.5
+    # No position is left for the head.
+    components = report.bill("exact").by_component()
+    assert components["head"] == 0
+    assert (
+        components["decoder"] * 2 == report.bill("exact", scheduled=False).by_component()["decoder"]
+    )

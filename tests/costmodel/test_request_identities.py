@@ -262,3 +262,11 @@ def test_before_the_connector_it_runs_on_the_kept_tokens(model_id):
 def test_connector_on_64_tokens_by_hand(model_id, connector):
     report = compressed(model_id, "before-connector")
     assert report.bill().by_component()["connector"] == connector
+
+
+@every_model
+def test_keeping_everything_before_the_connector_is_the_baseline(model_id):
+    whole = Schedule(compress=Compress(ratio=1, at="before-connector"))
+    report = evaluate(load_model(model_id), schedule=whole)
+    assert report.scheduled == report.dense
+    assert report.ratio("exact") == 1

@@ -40,7 +40,7 @@ FROZEN = {
     "model": (LLAVA, "decoder"),
     "decoder": (LLAVA.decoder, "hidden_size"),
     "attention": (LLAVA.decoder.attention, "head_dim"),
-    "rule": (LLAVA.visual_tokens, "image_size"),
+    "rule": (LLAVA.token_rule, "image_size"),
     "plan": (plan(LLAVA, Workload()), "query"),
     "visual-input": (plan(LLAVA, Workload()).visual_input, "crops"),
     "report": (evaluate(LLAVA), "workload"),

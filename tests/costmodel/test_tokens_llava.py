@@ -65,7 +65,7 @@ def next_processor_tokens(size):
 def test_llava_next_pinpoints_are_the_configuration_s():
     from transformers import LlavaNextConfig
 
-    rule = load_model("llava-next-vicuna-7b").visual_tokens
+    rule = load_model("llava-next-vicuna-7b").token_rule
     assert [list(size) for size in rule.resolutions] == NEXT_GRIDS
     assert LlavaNextConfig().image_grid_pinpoints == NEXT_GRIDS
 
@@ -80,7 +80,7 @@ def assert_next_agrees(sizes):
         assert len(crops) == image_size_to_num_patches(size, NEXT_GRIDS, 336), size
         assert set(crops) == {(24, 24)}
         assert ours.connector_tokens == 576 * len(crops)
-        assert ours.encoder_tokens == 577 * len(crops)
+        assert ours.encoder_tokens[0] == 577 * len(crops)
         assert ours.encoder_positions == 576 * len(crops)
 
 
@@ -184,7 +184,7 @@ def onevision_processor_tokens(size):
 def test_onevision_pinpoints_are_the_configuration_s():
     from transformers import LlavaOnevisionConfig
 
-    rule = load_model("llava-onevision-7b").visual_tokens
+    rule = load_model("llava-onevision-7b").token_rule
     assert [list(size) for size in rule.resolutions] == ONEVISION_GRIDS
     assert LlavaOnevisionConfig().image_grid_pinpoints == ONEVISION_GRIDS
 
@@ -200,7 +200,7 @@ def assert_onevision_agrees(sizes):
         crops = ours.visual_input.crops
         assert len(crops) == image_size_to_num_patches(size, ONEVISION_GRIDS, 384), size
         assert set(crops) == {(27, 27)}
-        assert ours.connector_tokens == ours.encoder_tokens == 729 * len(crops)
+        assert ours.connector_tokens == ours.encoder_tokens[0] == 729 * len(crops)
 
 
 def test_onevision_on_random_sizes():

@@ -43,7 +43,7 @@ def test_qwen_against_smart_resize(sizes):
         for model_id in ("qwen2-vl-7b", "qwen2.5-vl-3b", "qwen2.5-vl-7b"):
             ours = planned(model_id, size)
             assert ours.visual_input.crops == ((height // 14, width // 14),), size
-            assert ours.encoder_tokens == ours.encoder_positions == height * width // 14**2
+            assert ours.encoder_tokens[0] == ours.encoder_positions == height * width // 14**2
             assert ours.dense_visual_tokens == height * width // 28**2
             assert ours.connector_tokens == ours.dense_visual_tokens
             assert ours.visual_input.separator_tokens == 0
@@ -212,7 +212,7 @@ def test_internvl_against_transformers(sizes):
             ours = planned(model_id, size)
             assert ours.visual_input.crops == ((32, 32),) * tiles, size
             assert ours.dense_visual_tokens == ours.connector_tokens == 256 * tiles, size
-            assert ours.encoder_tokens == 1025 * tiles
+            assert ours.encoder_tokens[0] == 1025 * tiles
             assert ours.encoder_pairs == (tiles * 1025**2,) * 24
 
 

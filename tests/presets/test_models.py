@@ -176,7 +176,7 @@ def test_qwen_frames_and_windows():
 @pytest.mark.parametrize("model_id", list_models())
 def test_every_part_names_its_source(model_id):
     model = load_model(model_id)
-    for part in (model, model.vision, model.connector, model.decoder, model.visual_tokens):
+    for part in (model, model.vision, model.connector, model.decoder, model.token_rule):
         assert part.source
         assert all(isinstance(source, str) and source.strip() for source in part.source)
     if model.published_parameters:
@@ -305,7 +305,7 @@ def broken(tmp_path, monkeypatch):
             "did you mean clip-vit-l-14-336?",
             id="base",
         ),
-        pytest.param('kind = "fixed"', 'kind = "fixt"', "visual_tokens", "fixt", id="rule"),
+        pytest.param('kind = "fixed"', 'kind = "fixt"', "token_rule", "fixt", id="rule"),
         pytest.param("image_size = 336", "image_size = -1", "image_size", "below 1", id="image"),
     ],
 )
@@ -341,7 +341,7 @@ def test_a_misspelt_key_of_a_rule_suggests_a_key_of_that_rule(
     broken, family, model_id, old, new, meant
 ):
     message = broken(old, new, family, model_id)
-    assert "visual_tokens" in message
+    assert "token_rule" in message
     assert f"{new} is not a known key; did you mean {meant}?" in message
 
 
