@@ -1,10 +1,16 @@
-"""The command's entry: `tokencost` and `python -m vlm_tokencost.cli`."""
+"""The command's entry: `tokencost` and `python -m vlm_tokencost.cli`.
+
+Start-up is what a user waits for. What follows concerns the whole process, so it stands here and
+not in a module that others import.
+"""
 
 import gc
+import os
 
-# Start-up is what a user waits for: the garbage collector would run over modules that are being
-# imported and that a short process never frees. Here, because it concerns the whole process.
+# The collector would run over modules that are being imported and that a short process never frees.
 gc.set_threshold(100_000)
+# Plugins of pydantic would be looked for in every installed distribution.
+os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
 
 
 def run() -> None:
