@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from ..costmodel import Bill, Report
-from ..costmodel.explain import ranges
 from ..costmodel.flops import UNITS, Convention
 from ..costmodel.operators import COMPONENTS
 from ..costmodel.parameters import layer_parameters
 from ..costmodel.report import Phase
+from .units import ranges
 
 Row = dict[str, Any]
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Literal
 
 from ..costmodel import Report
-from ..costmodel.explain import token_steps
 from ..costmodel.flops import UNITS, Convention
 from ..costmodel.parameters import model_parameters
 from .cost_rows import Row
 from .document import Column, Table
 from .units import percent, prefix, scaled
+from .working import token_steps
 
 LEFT: Literal["left"] = "left"
 
@@ -20,7 +20,7 @@ def parameter_table(report: Report) -> Table:
     parameters = model_parameters(report.model)
     total = sum(parameters.values())
     rows = [(name, f"{count:,}", percent(count, total)) for name, count in parameters.items()]
-    tied = " (head tied to the embedding)" if report.model.decoder.tied_embeddings else ""
+    tied = " (head tied to the embedding)" if report.model.decoder.tie_word_embeddings else ""
     return Table(
         f"Parameters{tied}",
         (Column("component", LEFT), Column("parameters"), Column("share")),

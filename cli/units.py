@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from ..costmodel.explain import span
-
 _PREFIXES = (("E", 18), ("P", 15), ("T", 12), ("G", 9), ("M", 6), ("k", 3), ("", 0))
 
 
@@ -65,6 +63,22 @@ def runs(values: Sequence[int]) -> list[tuple[int, int, int]]:
         else:
             found.append((index, index, value))
     return found
+
+
+def span(first: int, last: int) -> str:
+    """Return "2–31", or "2" for a single layer."""
+    return f"{first}–{last}" if last > first else str(first)
+
+
+def ranges(indices: Sequence[int]) -> str:
+    """Return ascending indices as ranges.
+
+    >>> ranges([0, 1, 2, 7])
+    '0–2, 7'
+    """
+    starts = [index for index in indices if index - 1 not in indices]
+    ends = [index for index in indices if index + 1 not in indices]
+    return ", ".join(span(first, last) for first, last in zip(starts, ends, strict=True))
 
 
 def compact(values: Sequence[int]) -> str:

@@ -180,11 +180,11 @@ class Decoder(Transformer):
 
     Attributes:
         vocab_size: Rows of the embedding and of the head, padding included.
-        tied_embeddings: Whether the head reuses the embedding's weights.
+        tie_word_embeddings: Whether the head reuses the embedding's weights.
     """
 
     vocab_size: Positive
-    tied_embeddings: StrictBool
+    tie_word_embeddings: StrictBool
 
 
 class PublishedParameters(Spec):

@@ -134,6 +134,6 @@ def gated_ffn_term(n: Number, d: int, m: int) -> Number:
 
 
 @closed_form("⌈2 · h_kv · d_h · bits / 8⌉")
-def kv_bytes_per_token(h_kv: int, d_h: int, bits: int) -> int:
+def layer_kv_bytes(h_kv: int, d_h: int, bits: int) -> int:
     """Bytes of one token's key and value in one layer's cache, rounded up to whole bytes."""
     return (2 * h_kv * d_h * bits + 7) // 8

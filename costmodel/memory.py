@@ -13,7 +13,7 @@ def kv_bytes_per_token(decoder: Decoder, bits: int = 16) -> int:
     T · 2 · h_kv · d_h · bits / 8.
     """
     attention = decoder.attention
-    total: int = decoder.num_hidden_layers * formulas.kv_bytes_per_token(
+    total: int = decoder.num_hidden_layers * formulas.layer_kv_bytes(
         attention.num_key_value_heads, attention.head_dim, bits
     )
     return total
@@ -22,6 +22,6 @@ def kv_bytes_per_token(decoder: Decoder, bits: int = 16) -> int:
 def kv_cache_bytes(model: Model, plan: TokenPlan, bits: int = 16) -> int:
     """Return the KV cache after the prefill, over all layers and the whole batch."""
     attention = model.decoder.attention
-    per_token = formulas.kv_bytes_per_token(attention.num_key_value_heads, attention.head_dim, bits)
+    per_token = formulas.layer_kv_bytes(attention.num_key_value_heads, attention.head_dim, bits)
     total: int = plan.batch * per_token * sum(plan.kv_stored)
     return total

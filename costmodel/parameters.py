@@ -24,7 +24,7 @@ def model_parameters(model: Model) -> dict[str, int]:
         "vision": vision_parameters(model.vision),
         "connector": connector_parameters(model.connector, model.decoder.hidden_size),
         "decoder": decoder_parameters(model.decoder),
-        "head": 0 if model.decoder.tied_embeddings else head_parameters(model.decoder),
+        "head": 0 if model.decoder.tie_word_embeddings else head_parameters(model.decoder),
     }
 
 

@@ -7,7 +7,6 @@ from typing import Annotated
 import typer
 
 from ...costmodel import InvalidInput, Report, kv_cache_bytes
-from ...costmodel.explain import token_steps
 from ...costmodel.flops import Convention
 from ...costmodel.numeric import whole
 from ...costmodel.parameters import model_parameters
@@ -18,6 +17,7 @@ from ..export import deliver
 from ..options import COUNTING, OUTPUT, ConventionOption, Sink, Text, conventions, option, shares
 from ..request import Request
 from ..summary import facts, floor_payload, heading, notes, provenance
+from ..working import token_steps
 
 app = typer.Typer(add_completion=False)
 

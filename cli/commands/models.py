@@ -205,7 +205,7 @@ def _figures(model: Model) -> list[tuple[str, str, Any]]:
         ("connector", "learned separator", model.connector.newline),
         *_stack("decoder", decoder),
         ("decoder", "vocab_size", decoder.vocab_size),
-        ("decoder", "tie_word_embeddings", decoder.tied_embeddings),
+        ("decoder", "tie_word_embeddings", decoder.tie_word_embeddings),
     ]
     return rows
 

@@ -29,10 +29,10 @@ VALUES = [
     ("score_term", (640, 4096), 3_355_443_200),  # 2 · 640² · 4096
     ("plain_ffn_term", (640, 4096, 11008), 57_713_623_040),  # 2 · 640 · 4096 · 11008
     ("gated_ffn_term", (640, 4096, 11008), 86_570_434_560),  # 3 · 640 · 4096 · 11008
-    ("kv_bytes_per_token", (32, 128, 16), 16_384),  # 2 · 32 · 128 · 2 bytes
-    ("kv_bytes_per_token", (4, 128, 8), 1_024),  # 2 · 4 · 128 · 1 byte
-    ("kv_bytes_per_token", (4, 128, 4), 512),  # half a byte per value
-    ("kv_bytes_per_token", (1, 3, 3), 3),  # 2 · 1 · 3 · 3 = 18 bits: 3 whole bytes
+    ("layer_kv_bytes", (32, 128, 16), 16_384),  # 2 · 32 · 128 · 2 bytes
+    ("layer_kv_bytes", (4, 128, 8), 1_024),  # 2 · 4 · 128 · 1 byte
+    ("layer_kv_bytes", (4, 128, 4), 512),  # half a byte per value
+    ("layer_kv_bytes", (1, 3, 3), 3),  # 2 · 1 · 3 · 3 = 18 bits: 3 whole bytes
 ]
 
 

@@ -117,7 +117,7 @@ def test_decoder(model_id):
         attention.head_dim,
         decoder.feed_forward.intermediate_size,
         decoder.vocab_size,
-        decoder.tied_embeddings,
+        decoder.tie_word_embeddings,
     )
     assert decoder.feed_forward.gated
     assert decoder.norm == "rms"
@@ -160,7 +160,7 @@ def test_names(model_id):
 def test_tied_heads_store_nothing(model_id, embedding):
     model = load_model(model_id)
     head = model_parameters(model)["head"]
-    assert head == (0 if model.decoder.tied_embeddings else embedding)
+    assert head == (0 if model.decoder.tie_word_embeddings else embedding)
     assert model.decoder.vocab_size * model.decoder.hidden_size == embedding
 
 

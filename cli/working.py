@@ -5,12 +5,11 @@ The bill's own arithmetic is in its entries: formula, substitution, result.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from . import formulas
-from .plan import TokenPlan, alike
-from .report import Report
-from .schedule import Stage, ratio_text
+from ..costmodel import formulas
+from ..costmodel.plan import TokenPlan, alike
+from ..costmodel.report import Report
+from ..costmodel.schedule import Stage, ratio_text
+from .units import ranges
 
 
 def token_steps(report: Report) -> tuple[tuple[str, str], ...]:
@@ -60,22 +59,6 @@ def _amount(stage: Stage, entering: int, left: int, rounding: str) -> str:
     if stage.ratio is None:
         return str(left)
     return f"{rounding}({ratio_text(stage.ratio)} · {entering}) [{left}]"
-
-
-def span(first: int, last: int) -> str:
-    """Return "2–31", or "2" for a single layer."""
-    return f"{first}–{last}" if last > first else str(first)
-
-
-def ranges(indices: Sequence[int]) -> str:
-    """Return ascending indices as ranges.
-
-    >>> ranges([0, 1, 2, 7])
-    '0–2, 7'
-    """
-    starts = [index for index in indices if index - 1 not in indices]
-    ends = [index for index in indices if index + 1 not in indices]
-    return ", ".join(span(first, last) for first, last in zip(starts, ends, strict=True))
 
 
 def _connector_step(report: Report) -> str:
