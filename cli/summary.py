@@ -133,8 +133,8 @@ def notes(report: Report, conventions: tuple[Convention, ...]) -> tuple[str, ...
                 f"encoder layers whose output is not used: {with_prefix(unused, 'FLOP')}, "
                 f"{included} (--encoder-layers)"
             )
-        if report.schedule is not None:
-            lines.append(f"selection: {SELECTION}")
+    if report.schedule is not None:
+        lines.append(f"selection: {SELECTION}")
     if report.workload.new_tokens > 1 and conventions != ("exact",):
         lines.append("survey and gated are prefill formulas; exact includes the decode forwards")
     if report.model.unverified:
