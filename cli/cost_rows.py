@@ -9,9 +9,8 @@ from ..costmodel.flops import UNITS, Convention
 from ..costmodel.operators import COMPONENTS
 from ..costmodel.parameters import layer_parameters
 from ..costmodel.report import Phase
+from .rows import Row
 from .units import ranges
-
-Row = dict[str, Any]
 
 
 class PhaseBill(NamedTuple):
@@ -47,31 +46,6 @@ def phase_bills(report: Report, name: Convention, step: int) -> list[PhaseBill]:
             forwards = (f"decode forwards 1–{report.workload.new_tokens - 1}", sides("decode"))
             bills.append(PhaseBill("generation", name, sides("generation"), forwards))
     return bills
-
-
-def component_rows(phase: str, name: Convention, sides: tuple[Bill, Bill]) -> list[Row]:
-    """Return the rows of one phase: total, and components under exact."""
-    dense, scheduled = sides
-    amounts: list[tuple[str, int, int]] = [("total", dense.total, scheduled.total)]
-    if name == "exact":
-        before, after = dense.by_component(), scheduled.by_component()
-        amounts += [
-            (part, before.get(part, 0), after.get(part, 0))
-            for part in COMPONENTS
-            if not phase.startswith("decode") or part in before
-        ]
-    return [
-        {
-            "convention": name,
-            "phase": phase,
-            "component": component,
-            "unit": UNITS[name],
-            "baseline": baseline,
-            "scheduled": amount,
-            "ratio": amount / baseline if baseline else None,
-        }
-        for component, baseline, amount in amounts
-    ]
 
 
 def layer_rows(report: Report, name: Convention) -> list[Row]:

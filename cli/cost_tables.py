@@ -7,8 +7,8 @@ from typing import Literal
 from ..costmodel import Report
 from ..costmodel.flops import UNITS, Convention
 from ..costmodel.parameters import model_parameters
-from .cost_rows import Row
 from .document import Column, Table
+from .rows import Row
 from .units import percent, prefix, scaled
 from .working import token_steps
 

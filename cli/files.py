@@ -12,7 +12,7 @@ def writable(name: str) -> Path:
     """Return the path of an output file that can be created or replaced.
 
     Raises:
-        InvalidInput: It is a directory, or its directory is missing or closed to us.
+        InvalidInput: It is a directory, or its directory is missing or cannot be written to.
     """
     if not name:
         raise InvalidInput("--output", "", "is empty", "name a file")
@@ -20,7 +20,7 @@ def writable(name: str) -> Path:
     try:
         problem = _problem(path)
     except (OSError, ValueError) as error:  # a name too long, a null byte
-        problem = f"is no usable name ({getattr(error, 'strerror', None) or error})"
+        problem = f"is not a usable name ({getattr(error, 'strerror', None) or error})"
     if problem:
         raise InvalidInput("--output", name, problem, "give a file in a directory you can write to")
     return path

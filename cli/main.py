@@ -6,6 +6,7 @@ import importlib
 import io
 import sys
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any, NoReturn
 
 import typer
@@ -123,7 +124,21 @@ def _usage_sentence(error: Any, words: list[str]) -> str:
         close = closest(error.option_name, possibilities or ())
         hint = f"did you mean {close}?" if close else way_out
         return f"{clip(error.option_name)} is not an option of `{path}`; {hint}"
+    taken = _option_taken_as_value(context.command, words) if context else None
+    if taken:
+        return f"{taken[0]} is followed by {taken[1]} instead of its value; {way_out}"
     message = clip(getattr(error, "message", "") or error.format_message(), 300)
     message, _, guess = message.partition(" Did you mean ")
     message = message.rstrip(".").replace("'", "")
     return f"{message[0].lower() + message[1:]}; {f'did you mean {guess}' if guess else way_out}"
+
+
+def _option_taken_as_value(command: Any, words: list[str]) -> tuple[str, str] | None:
+    """Return an option that swallowed the next one, whose value then looks like an extra word."""
+    flags = {
+        name: bool(getattr(one, "is_flag", False)) for one in command.params for name in one.opts
+    }
+    for word, following in pairwise(words):
+        if following in flags and not flags.get(word, True):
+            return word, following
+    return None

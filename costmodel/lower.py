@@ -47,7 +47,7 @@ def lower_decode(
 
 
 def lower_vision(model: Model, plan: TokenPlan, counting: Counting) -> Iterator[Operator]:
-    """Yield the encoder's operators; layers without use are left out when counting says so."""
+    """Yield the encoder's operators; with "contributing", without the layers that are not read."""
     vision, patch = model.vision, model.vision.patch_embedding
     yield Convolution(
         component="vision",

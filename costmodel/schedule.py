@@ -44,7 +44,10 @@ def _name(value: object) -> str:
         raise InvalidInput("", value, "is not a text", "give a text")
     if len(value) > LONGEST_NAME or not (value.isprintable()):
         raise InvalidInput(
-            "", value, "is no printable line", f"give up to {LONGEST_NAME} printable characters"
+            "",
+            value,
+            "is not one short printable line",
+            f"give up to {LONGEST_NAME} printable characters",
         )
     return value
 

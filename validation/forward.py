@@ -51,7 +51,7 @@ def build_on_meta(
 
 
 class Driver:
-    """Runs a model's parts on shapes of one's choosing, and counts them.
+    """Runs a model's parts on the shapes it is given, and counts them.
 
     A method that returns a call has prepared what the call needs, rotary tables of the decoder
     included.

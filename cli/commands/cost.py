@@ -10,12 +10,13 @@ from ...costmodel import InvalidInput, Report, kv_cache_bytes
 from ...costmodel.flops import Convention
 from ...costmodel.numeric import whole
 from ...costmodel.parameters import model_parameters
-from ..cost_rows import Row, component_rows, layer_rows, phase_bills, term_rows
+from ..cost_rows import layer_rows, phase_bills, term_rows
 from ..cost_tables import bill_tables, layer_table, parameter_table, step_table, term_tables
 from ..document import Document
 from ..export import deliver
 from ..options import COUNTING, OUTPUT, ConventionOption, Sink, Text, conventions, option, shares
 from ..request import Request
+from ..rows import Row, component_rows
 from ..summary import facts, floor_payload, heading, notes, provenance
 from ..working import token_steps
 

@@ -8,11 +8,11 @@ import typer
 
 from ...costmodel import Report
 from ...costmodel.flops import UNITS, Convention
-from ...costmodel.operators import COMPONENTS
 from ..document import Column, Document, Table
 from ..export import deliver
 from ..options import ConventionOption, Sink, conventions, shares
 from ..request import Request
+from ..rows import Row, component_rows
 from ..summary import counted, facts, floor_payload, heading, notes, provenance, schedule_text
 from ..units import percent, prefix, scaled
 
@@ -49,31 +49,16 @@ def document(report: Report, chosen: tuple[Convention, ...]) -> Document:
     )
 
 
-def _records(report: Report, name: Convention) -> list[dict[str, Any]]:
-    """Return one row for the total and, under exact, one per component."""
-    phase = report.priced_phase(name)
+def _records(report: Report, name: Convention) -> list[Row]:
+    """Return the rows of what a ratio compares; without new tokens that is the prefill."""
+    phase = report.priced_phase(name) if report.workload.new_tokens > 1 else "prefill"
     dense = report.bill(name, scheduled=False, phase=phase)
     scheduled = report.bill(name, scheduled=True, phase=phase)
-    rows = [("total", dense.total, scheduled.total)]
-    if name == "exact":
-        before, after = dense.by_component(), scheduled.by_component()
-        rows += [(part, before.get(part, 0), after.get(part, 0)) for part in COMPONENTS]
-    return [
-        {
-            **provenance(report),
-            "convention": name,
-            "phase": phase if report.workload.new_tokens > 1 else "prefill",
-            "component": component,
-            "unit": UNITS[name],
-            "baseline": baseline,
-            "scheduled": amount,
-            "ratio": amount / baseline if baseline else None,
-        }
-        for component, baseline, amount in rows
-    ]
+    rows = component_rows(phase, name, (dense, scheduled))
+    return [{**provenance(report), **row} for row in rows]
 
 
-def _table(report: Report, records: list[dict[str, Any]]) -> Table:
+def _table(report: Report, records: list[Row]) -> Table:
     name, power = prefix([record["baseline"] for record in records])
     generated = report.workload.new_tokens > 1
     rows = [
@@ -94,7 +79,7 @@ def _table(report: Report, records: list[dict[str, Any]]) -> Table:
     return Table("", tuple(columns), tuple(rows))
 
 
-def _payload(report: Report, records: list[dict[str, Any]]) -> dict[str, Any]:
+def _payload(report: Report, records: list[Row]) -> dict[str, Any]:
     result: dict[str, Any] = {"conventions": {}}
     for record in records:
         figures = {"baseline": record["baseline"], "scheduled": record["scheduled"]}

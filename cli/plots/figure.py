@@ -38,7 +38,7 @@ def figure_file(name: str | None) -> Path:
     """Return the path of a figure that can be written, before any work.
 
     Raises:
-        InvalidInput: No name, an ending that is no figure's, or a place that is closed to us.
+        InvalidInput: No name, an ending that is no figure's, or a place that cannot be written to.
         MissingExtra: matplotlib is not installed.
     """
     kinds = ", ".join(ending[1:].upper() for ending in ENDINGS)

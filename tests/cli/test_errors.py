@@ -85,6 +85,10 @@ MISTAKES = {
     "output a device": ((*MODEL, "--output", os.devnull), ("--output", "regular file")),
     "unknown option": ((*MODEL, "--prune", 2), ("--prune", "did you mean --prune-layer?")),
     "no value": ((*MODEL, "--keep"), ("--keep", "tokencost ratio --help")),
+    "value taken for an option": (
+        (*MODEL, "--batch", "--output", "x.json"),
+        ("--batch is followed by --output", "tokencost ratio --help"),
+    ),
     "extra word": ((*MODEL, "word"), ("word", "tokencost ratio --help")),
 }
 
