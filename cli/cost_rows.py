@@ -49,13 +49,17 @@ def phase_bills(report: Report, name: Convention, step: int) -> list[PhaseBill]:
 
 
 def layer_rows(report: Report, name: Convention) -> list[Row]:
-    """Return one row per layer of the prefill, and one for what lies outside the layers."""
+    """Return one row per layer of the prefill, and one for what lies outside the layers.
+
+    The choice of tokens lies outside the layers and has no parameters.
+    """
     dense = report.bill(name, scheduled=False).by_layer()
     scheduled = report.bill(name).by_layer()
     parameters = layer_parameters(report.model)
     places: list[Any] = list(dense)
-    if name == "exact":  # embedding and final norm: parameters, but no FLOPs
-        places += [place for place in parameters if place not in dense]
+    if name == "exact":  # embedding and final norm have parameters, but no FLOPs
+        others = dict.fromkeys([*parameters, *scheduled])
+        places += [place for place in others if place not in dense]
         order = {component: place for place, component in enumerate(COMPONENTS)}
         places.sort(key=lambda place: (order[place[0]], -1 if place[1] is None else place[1]))
     rows = []
@@ -69,7 +73,7 @@ def layer_rows(report: Report, name: Convention) -> list[Row]:
                 "layer": layer,
                 "baseline_tokens": _tokens(report, component, layer, scheduled=False),
                 "scheduled_tokens": _tokens(report, component, layer, scheduled=True),
-                "parameters": parameters[component, layer],
+                "parameters": parameters.get((component, layer), 0),
                 "unit": UNITS[name],
                 "baseline": baseline,
                 "scheduled": amount,

@@ -24,7 +24,12 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "Print the full bill: components, layers, prefill, decode forward, generation.",
     ),
     "plot": ("plot", "Draw cost-vs-layer curves as PNG, SVG or PDF."),
+    "validate": (
+        "validate",
+        "Run the model in transformers, count its FLOPs, and compare with the closed form.",
+    ),
     "models": ("models", "List the models that are known, and show their figures."),
+    "methods": ("methods", "List the reduction methods that are known, and show their settings."),
 }
 
 
@@ -96,7 +101,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     except (InvalidInput, MissingExtra) as error:
         _fail(str(error), 2)
     except TokencostError as error:
-        _fail(f"a data file of tokencost is wrong, please report it: {error}", 1)
+        _fail(f"tokencost itself is wrong here, please report it: {error}", 1)
     except typer.TyperException as error:
         _fail(_usage_sentence(error, words), getattr(error, "exit_code", 2))
     except OSError as error:

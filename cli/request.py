@@ -1,17 +1,15 @@
 """The question that most commands take as options, and how it becomes specs."""
 
-import re
 from dataclasses import dataclass, fields
-from typing import Annotated, get_args
+from typing import Annotated
 
-from ..costmodel import Counting, InvalidInput, Report, Schedule, Stage, Workload, evaluate
+from ..costmodel import Counting, InvalidInput, Report, Workload, evaluate
 from ..costmodel.flops import Convention
-from ..costmodel.numeric import ratio, whole
-from ..costmodel.schedule import Compress, Rounding
+from ..costmodel.numeric import whole
 from ..costmodel.workload import DEFAULT_TEXT_TOKENS, MOST_IMAGES, image_size
 from ..presets import load_model
-from ..presets.schedule_file import ScheduleFile, open_schedule
 from .options import COUNTING, Text, Texts, flag, one_of, option
+from .origins import SCHEDULE_FIELDS, origin_of
 
 WORK, SCHEDULE = "Model and workload", "Schedule"
 #: Fields that are whole numbers, with the least that each may be.
@@ -98,6 +96,19 @@ class Request:
             "PLACE",
         ),
     ] = None
+    method: Annotated[
+        Text, option(SCHEDULE, "--method", "Published method; see `tokencost methods list`.", "ID")
+    ] = None
+    budget: Annotated[
+        Text,
+        option(
+            SCHEDULE,
+            "--budget",
+            "Visual tokens that --method may use, as the method counts them (default: its own "
+            "published setting).",
+            "INT",
+        ),
+    ] = None
     schedule: Annotated[
         Text, option(SCHEDULE, "--schedule", "Schedule file (TOML) with explicit stages.", "FILE")
     ] = None
@@ -136,15 +147,14 @@ class Request:
         """
         if self.model is None:
             raise InvalidInput("--model", None, "is missing", "see `tokencost models list`")
-        file = None
+        origin = None
         try:
-            model = load_model(self.model)
-            file = self._schedule_file()
-            schedule = self._replaced_rounding(file.schedule) if file else self._typed_schedule()
-            return evaluate(model, self._workload(), schedule, self._counting())
+            model, workload = load_model(self.model), self._workload()
+            origin = origin_of(self, model, workload)
+            return evaluate(model, workload, origin.schedule, self._counting())
         except InvalidInput as error:
-            if file and error.field.startswith(("stages.", "compress.")):
-                raise file.complaint(error, "--schedule") from None
+            if origin and SCHEDULE_FIELDS.match(error.field):
+                raise origin.complaint(error) from None
             raise self._renamed(error) from None
 
     def refuse(self, reason: str, way_out: str, *names: str) -> None:
@@ -199,64 +209,8 @@ class Request:
         }
         return Counting(causal=self.causal, **chosen)
 
-    def _schedule_file(self) -> ScheduleFile | None:
-        if self.schedule is None:
-            return None
-        others = ("prune_layer", "keep", "tokens", "tokens_at")
-        self.refuse("cannot go with --schedule", "put it into the file", *others)
-        return open_schedule(self.schedule, "--schedule")
-
-    def _rounding(self, has_ratio: bool) -> Rounding | None:
-        if self.rounding is None:
-            return None
-        rounding: Rounding = one_of(self.rounding, "--rounding", get_args(Rounding))
-        if not has_ratio:
-            self.refuse("has no ratio to round", "add --prune-layer and --keep", "rounding")
-        return rounding
-
-    def _replaced_rounding(self, schedule: Schedule) -> Schedule:
-        amounts = (schedule.compress, *schedule.stages)
-        rounding = self._rounding(any(one and one.ratio is not None for one in amounts))
-        return schedule.model_copy(update={"rounding": rounding}) if rounding else schedule
-
-    def _typed_schedule(self) -> Schedule | None:
-        if len(self.prune_layer) != len(self.keep):
-            raise InvalidInput(
-                "--keep" if self.prune_layer else "--prune-layer",
-                None,
-                f"does not pair up: {len(self.prune_layer)} × --prune-layer, "
-                f"{len(self.keep)} × --keep",
-                "pair each --prune-layer K with one --keep R",
-            )
-        stages = tuple(
-            Stage(first_layer=whole(layer, "--prune-layer"), ratio=ratio(keep, "--keep"))
-            for layer, keep in zip(self.prune_layer, self.keep, strict=True)
-        )
-        compress, rounding = self._compress(), self._rounding(bool(stages))
-        if not stages and compress is None:
-            return None
-        return Schedule(stages=stages, compress=compress, rounding=rounding or "floor")
-
-    def _compress(self) -> Compress | None:
-        if self.tokens is None:
-            if self.tokens_at is not None:
-                raise InvalidInput(
-                    "--tokens-at", self.tokens_at, "needs --tokens", "add --tokens V"
-                )
-            return None
-        at = one_of(
-            self.tokens_at or "after-connector",
-            "--tokens-at",
-            ("after-connector", "before-connector"),
-        )
-        return Compress(tokens=whole(self.tokens, "--tokens", minimum=1), at=at)
-
     def _renamed(self, error: InvalidInput) -> InvalidInput:
-        """Name a spec's field by the option that set it."""
-        name, value = error.field, error.value
-        name = re.sub(r"^stages\.\d+\.first_layer$", "--prune-layer", name)
-        name = re.sub(r"^stages\.\d+\.ratio$", "--keep", name)
-        name = name.replace("compress.tokens", "--tokens")
-        if name in {field.name for field in fields(self)}:
-            name = flag(name)
-        return InvalidInput(name, value, error.problem, error.way_out)
+        """Name a field by its option, if it has one."""
+        if error.field not in {field.name for field in fields(self)}:
+            return error
+        return InvalidInput(flag(error.field), error.value, error.problem, error.way_out)

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from fractions import Fraction
 from typing import Any
 
 from ..costmodel import Report
 from ..costmodel.flops import MEANINGS, UNITS, Convention
 from ..costmodel.memory import kv_cache_bytes
-from ..costmodel.schedule import ratio_text
 from ..costmodel.tokens import Size
 from ..costmodel.version import __version__
+from .method_notes import method_notes, method_payload
+from .schedule_words import merged_per_layer, merges, off_grid, selection_rule, selection_text
+from .schedule_words import schedule_text as schedule_text
 from .units import compact, percent, with_prefix
 
 #: Version of the JSON layout; a key that changes its meaning or goes away raises it.
 SCHEMA_VERSION = "1"
-SELECTION = "not specified, 0 counted"
 FLOOR = "encoder, connector, head and LLM over text, structural and generated tokens"
 
 
@@ -65,35 +65,6 @@ def _tokens(report: Report) -> str:
     return f"{' + '.join(parts)} = {total}"
 
 
-def schedule_text(report: Report) -> str:
-    """Return the schedule in words."""
-    schedule, plan = report.schedule, report.scheduled
-    if schedule is None:
-        return "none: the dense model on both sides"
-    parts = [schedule.name] if schedule.name else []
-    if schedule.compress:
-        ratio = _amount(schedule.compress.ratio)
-        entering = _visual(plan.entering_visual_tokens)
-        parts.append(f"{ratio}{entering} {schedule.compress.at.replace('-', ' the ')}")
-    for stage in schedule.stages:
-        left = _visual(plan.visual[stage.first_layer])
-        parts.append(f"from layer {stage.first_layer} on {_amount(stage.ratio)}{left}")
-    if not (schedule.compress or schedule.stages):
-        parts.append(f"all {_visual(plan.dense_visual_tokens)} everywhere")
-    amounts = [schedule.compress, *schedule.stages]
-    if any(amount and amount.ratio is not None for amount in amounts):
-        parts[-1] += f", rounding {schedule.rounding}"
-    return "; ".join(parts)
-
-
-def _visual(tokens: int) -> str:
-    return f"{tokens} visual token{'s' * (tokens != 1)}"
-
-
-def _amount(ratio: Fraction | None) -> str:
-    return "" if ratio is None else f"keep {ratio_text(ratio)}: "
-
-
 def _average(report: Report) -> str:
     average = report.scheduled.average_visual_tokens
     dense = report.dense.dense_visual_tokens
@@ -129,12 +100,16 @@ def notes(report: Report, conventions: tuple[Convention, ...]) -> tuple[str, ...
         unused = report.unused_encoder_flops()
         if unused:
             included = "included" if report.counting.encoder_layers == "computed" else "left out"
+            side = " in the dense run" if merges(report) else ""
             lines.append(
-                f"encoder layers whose output is not used: {with_prefix(unused, 'FLOP')}, "
+                f"encoder layers whose output is not used: {with_prefix(unused, 'FLOP')}{side}, "
                 f"{included} (--encoder-layers)"
             )
+    if off_grid(report):
+        lines.append("merged tokens lie on no grid: no un-padding, no learned separators")
     if report.schedule is not None:
-        lines.append(f"selection: {SELECTION}")
+        lines.append(f"selection: {selection_text(report, conventions)}")
+    lines += method_notes(report.schedule)
     if report.workload.new_tokens > 1 and conventions != ("exact",):
         lines.append("survey and gated are prefill formulas; exact includes the decode forwards")
     if report.model.unverified:
@@ -192,7 +167,9 @@ def _schedule(report: Report) -> dict[str, Any]:
     schedule, plan = report.schedule, report.scheduled
     return {
         "name": schedule.name if schedule else None,
+        "method": method_payload(schedule),
         "rounding": schedule.rounding if schedule else None,
+        "encoder": _encoder(report),
         "compress": _compress(report),
         "stages": [
             {
@@ -202,7 +179,7 @@ def _schedule(report: Report) -> dict[str, Any]:
             }
             for stage in (schedule.stages if schedule else ())
         ],
-        "selection": SELECTION if schedule else None,
+        "selection": selection_rule(report),
         "tokens_per_layer": list(plan.query),
         "visual_tokens_per_layer": list(plan.visual),
         "average_visual_tokens": float(plan.average_visual_tokens),
@@ -220,3 +197,12 @@ def _compress(report: Report) -> dict[str, Any] | None:
     if compress is None:
         return None
     return {"visual_tokens": report.scheduled.entering_visual_tokens, "at": compress.at}
+
+
+def _encoder(report: Report) -> dict[str, Any] | None:
+    if report.schedule is None or report.schedule.encoder is None:
+        return None
+    return {
+        "merged_per_layer": merged_per_layer(report.scheduled),
+        "tokens_per_layer": list(report.scheduled.encoder_tokens),
+    }

@@ -9,6 +9,7 @@ from ..costmodel import formulas
 from ..costmodel.plan import TokenPlan, alike
 from ..costmodel.report import Report
 from ..costmodel.schedule import Stage, ratio_text
+from .schedule_words import merged_per_layer, merges
 from .units import ranges
 
 
@@ -17,6 +18,8 @@ def token_steps(report: Report) -> tuple[tuple[str, str], ...]:
     dense, plan = report.dense, report.scheduled
     seen = dense.visual_input
     lines = [("encoder tokens", _encoder_step(plan)), ("encoder pairs", _pairs_step(report))]
+    if merges(report):
+        lines.append(("patches left", _merging_step(report)))
     lines.append(("connector tokens", _connector_step(report)))
     if report.workload.visual_tokens is not None:
         lines.append(("visual tokens M", f"{dense.dense_visual_tokens}, as given"))
@@ -32,7 +35,8 @@ def token_steps(report: Report) -> tuple[tuple[str, str], ...]:
     if entering != dense.dense_visual_tokens:
         whole = dense.dense_visual_tokens
         lines.append(("n of the baseline", f"{whole} + {rest} = {dense.query[0]}"))
-        lines.append(("M after compression", f"{entering} visual tokens enter the LLM"))
+        reduced = "compression" if report.schedule and report.schedule.compress else "merging"
+        lines.append((f"M after {reduced}", f"{entering} visual tokens enter the LLM"))
     length = entering + plan.structural_tokens + plan.text_tokens
     lines.append(("n = M + S + N", f"{entering} + {rest} = {length}"))
     rounding = report.schedule.rounding if report.schedule else "floor"
@@ -79,8 +83,31 @@ def _encoder_step(plan: TokenPlan) -> str:
     return f"{shape} patches{class_tokens} = {plan.encoder_tokens[0]}"
 
 
+def _merging_step(report: Report) -> str:
+    plan, used = report.scheduled, report.model.vision.contributing_layers
+    merged = merged_per_layer(plan)[:used]
+    crops = len(plan.visual_input.crops)
+    left = plan.encoder_positions - crops * sum(merged)
+    return f"{plan.encoder_positions} - {crops} · ({' + '.join(map(str, merged))}) = {left}"
+
+
+def _merged_pairs(report: Report) -> str:
+    plan, token = report.scheduled, int(report.model.vision.class_token)
+    merged, gone, steps = merged_per_layer(plan), 0, []
+    sizes = [rows * columns + token for rows, columns in plan.visual_input.crops]
+    for layer, pairs in enumerate(plan.encoder_pairs):
+        squares = " + ".join(
+            f"{sizes.count(size)} · {size - gone}²" for size in dict.fromkeys(sizes)
+        )
+        steps.append(f"{squares} = {pairs} in layer {layer}")
+        gone += merged[layer]
+    return "; ".join(steps)
+
+
 def _pairs_step(report: Report) -> str:
     plan, vision = report.scheduled, report.model.vision
+    if merges(report):
+        return _merged_pairs(report)
     token = int(vision.class_token)
     sizes = [rows * columns + token for rows, columns in plan.visual_input.crops]
     same = len(set(sizes)) == 1

@@ -1,7 +1,7 @@
 """Closed-form cost of vision-language models under visual-token reduction schedules.
 
     plan(model, workload, schedule)   tokens in every encoder and decoder layer
-    lower(model, plan, counting)      operators: matrix products, attention, convolutions
+    lower(model, plan, counting, …)   operators: matrix products, attention, convolutions
     exact_bill, published_bill        prices under the conventions survey, gated, exact
     evaluate(model, workload, schedule, counting) -> Report   all of it
 
@@ -33,6 +33,7 @@ from .plan import plan as plan
 from .report import Report as Report
 from .report import evaluate as evaluate
 from .schedule import Compress as Compress
+from .schedule import EncoderMerge as EncoderMerge
 from .schedule import Schedule as Schedule
 from .schedule import Stage as Stage
 from .version import __version__ as __version__

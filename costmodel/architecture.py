@@ -52,8 +52,13 @@ Norm = Literal["layer", "rms"]
 
 
 class Transformer(Spec):
-    """A stack of equal pre-norm blocks: attention and feed-forward of one hidden size."""
+    """A stack of equal pre-norm blocks: attention and feed-forward of one hidden size.
 
+    Attributes:
+        model_type: transformers' name of the part, from which validation builds it.
+    """
+
+    model_type: str
     hidden_size: Positive
     num_hidden_layers: Positive
     attention: Attention

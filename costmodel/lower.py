@@ -9,16 +9,28 @@ from .architecture import LinearStage, Merge, Model, Transformer
 from .errors import InvalidInput
 from .operators import Attention, Component, Convolution, Linear, Operator, Part
 from .plan import TokenPlan, alike
+from .schedule import Schedule
 from .workload import Counting
 
 
-def lower(model: Model, plan: TokenPlan, counting: Counting) -> tuple[Operator, ...]:
-    """List the operators of a prefill: encoder, connector, decoder, head; batch included."""
+def lower(
+    model: Model, plan: TokenPlan, counting: Counting, schedule: Schedule | None = None
+) -> tuple[Operator, ...]:
+    """List the operators of a prefill: encoder, connector, decoder, head; batch included.
+
+    With a schedule that names a selection rule, also what the rule computes.
+    """
+    selection: tuple[Operator, ...] = ()
+    if schedule is not None and schedule.selection is not None:
+        from .selection import selection_operators  # few schedules name a rule
+
+        selection = selection_operators(model, plan, schedule, counting)
     return (
         *lower_vision(model, plan, counting),
         *_connector(model, plan),
         *_decoder(model, plan, counting),
         _head(model, plan.batch * _head_positions(plan, counting)),
+        *selection,
     )
 
 
@@ -61,11 +73,12 @@ def lower_vision(model: Model, plan: TokenPlan, counting: Counting) -> Iterator[
     )
     contributing = counting.encoder_layers == "contributing"
     layers = vision.contributing_layers if contributing else vision.num_hidden_layers
-    per_layer = zip(plan.encoder_tokens[:layers], plan.encoder_pairs[:layers], strict=True)
-    for same, (count, pairs) in alike(per_layer):
+    counts = (plan.encoder_tokens, plan.encoder_ffn, plan.encoder_pairs)
+    per_layer = zip(*(count[:layers] for count in counts), strict=True)
+    for same, (count, ffn, pairs) in alike(per_layer):
         tokens = plan.batch * count
         yield from _block(
-            vision, "vision", same, tokens, tokens, tokens, tokens, plan.batch * pairs
+            vision, "vision", same, tokens, tokens, plan.batch * ffn, tokens, plan.batch * pairs
         )
 
 

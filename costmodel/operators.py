@@ -22,6 +22,7 @@ Part = Literal[
     "feed-forward",
     "connector",
     "head",
+    "selection",
 ]
 
 
@@ -61,6 +62,8 @@ class Linear(NamedTuple):
 
 class Attention(NamedTuple):
     """Q·Kᵀ and A·V over `pairs` query–key pairs in each of `heads` heads, batch included.
+
+    Scores alone, which selection rules compute, have a `value_size` of 0.
 
     `queries` and `keys` are the tokens on either side; `pairs` is less than their product where
     windows, images or causal accounting split the sequence. Other attributes as in `Linear`.

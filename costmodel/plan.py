@@ -9,12 +9,12 @@ from collections.abc import Iterable
 from fractions import Fraction
 from typing import NamedTuple
 
-from . import formulas
-from .architecture import Model, VisionEncoder
+from .architecture import Model
+from .encoder import encoder_tokens
 from .errors import InvalidInput
 from .schedule import Rounding, Schedule, Stage, kept_tokens, ratio_text
 from .tokens import Size, VisualInput, visual_input
-from .workload import Workload
+from .workload import Counting, Workload
 
 
 class TokenPlan(NamedTuple):
@@ -24,12 +24,14 @@ class TokenPlan(NamedTuple):
         images: Sizes (height, width) of the images.
         visual_input: What the model's rule made of them.
         dense_visual_tokens: M before any reduction, as given or as derived.
-        entering_visual_tokens: Visual tokens that enter decoder layer 0, after any compression and
-            before the first stage; ratios of stages refer to it.
+        entering_visual_tokens: Visual tokens that enter decoder layer 0, after any merging in the
+            encoder and any compression, before the first stage; ratios of stages refer to it.
         connector_tokens: Tokens that leave the connector.
         encoder_positions: Patches over all crops.
-        encoder_tokens: Tokens of each encoder layer over all crops, class tokens included.
+        encoder_tokens: Tokens that attention processes in each encoder layer, over all crops,
+            class tokens included.
         encoder_pairs: Query–key pairs of each encoder layer, summed over crops or windows.
+        encoder_ffn: Tokens that the FFN processes in each encoder layer, over all crops.
         visual: Visual tokens that each decoder layer processes.
         text_tokens, structural_tokens, batch: N, S and the number of equal sequences.
         query, key, ffn: Tokens that each decoder layer updates, exposes as keys, feeds to its FFN.
@@ -45,6 +47,7 @@ class TokenPlan(NamedTuple):
     encoder_positions: int
     encoder_tokens: tuple[int, ...]
     encoder_pairs: tuple[int, ...]
+    encoder_ffn: tuple[int, ...]
     visual: tuple[int, ...]
     text_tokens: int
     structural_tokens: int
@@ -80,7 +83,8 @@ class TokenPlan(NamedTuple):
 def plan(model: Model, workload: Workload, schedule: Schedule | None = None) -> TokenPlan:
     """Count the tokens of every encoder and decoder layer.
 
-    Tokens after a stage: ⌊r·M⌋ + S + N, with r relative to the M that enters layer 0.
+    Tokens after a stage: ⌊r·M⌋ + S + N, with r relative to the M that enters layer 0. Merging in
+    the encoder leaves M = patches − merged: learned separators and un-padding need a grid.
 
     Raises:
         InvalidInput: A schedule that does not fit the model, or an image that its rule refuses.
@@ -94,21 +98,31 @@ def plan(model: Model, workload: Workload, schedule: Schedule | None = None) -> 
     )
     dense = workload.visual_tokens or seen.visual_tokens
     schedule = schedule or Schedule()
-    entering, connector_tokens = _compressed(schedule, dense, seen.connector_tokens)
+    encoder = encoder_tokens(model, seen.crops, schedule.encoder)
+    available, connector_tokens = dense, seen.connector_tokens
+    if encoder.merged_away:
+        if workload.visual_tokens is not None:
+            raise InvalidInput(
+                "visual_tokens",
+                workload.visual_tokens,
+                "cannot be given when the encoder merges tokens, which decides the count",
+                "leave it out, or merge nothing in the encoder",
+            )
+        available = connector_tokens = seen.connector_tokens - encoder.merged_away
+    entering, connector_tokens = _compressed(schedule, available, connector_tokens)
     layers = model.decoder.num_hidden_layers
     visual = _staged(schedule.stages, entering, layers, schedule.rounding)
     empty: tuple[int, ...] = ()
-    positions = sum(rows * columns for rows, columns in seen.crops)
-    tokens = positions + model.vision.class_token * len(seen.crops)
-    return TokenPlan(
+    planned = TokenPlan(
         images=images,
         visual_input=seen,
         dense_visual_tokens=dense,
         entering_visual_tokens=entering,
         connector_tokens=connector_tokens,
-        encoder_positions=positions,
-        encoder_tokens=(tokens,) * model.vision.num_hidden_layers,
-        encoder_pairs=_encoder_pairs(model.vision, seen.crops),
+        encoder_positions=sum(rows * columns for rows, columns in seen.crops),
+        encoder_tokens=encoder.tokens,
+        encoder_pairs=encoder.pairs,
+        encoder_ffn=encoder.ffn,
         visual=empty,
         text_tokens=workload.text_tokens,
         structural_tokens=seen.structural_tokens,
@@ -119,6 +133,11 @@ def plan(model: Model, workload: Workload, schedule: Schedule | None = None) -> 
         kv_stored=empty,
         kv_read=empty,
     ).with_visual(visual)
+    if schedule.selection is not None:
+        from .selection import selection_operators  # few schedules name a rule
+
+        selection_operators(model, planned, schedule, Counting())  # refuses what does not fit
+    return planned
 
 
 def alike(
@@ -131,19 +150,19 @@ def alike(
     return [(tuple(layers), counts) for counts, layers in groups.items()]
 
 
-def _compressed(schedule: Schedule, dense: int, connector_tokens: int) -> tuple[int, int]:
+def _compressed(schedule: Schedule, available: int, connector_tokens: int) -> tuple[int, int]:
     """Return the visual tokens that enter layer 0 and the tokens that leave the connector."""
     compress = schedule.compress
     if compress is None:
-        return dense, connector_tokens
+        return available, connector_tokens
     if compress.tokens is not None:
         kept, field, value = compress.tokens, "compress.tokens", str(compress.tokens)
     else:
         assert compress.ratio is not None
-        kept = kept_tokens(compress.ratio, dense, schedule.rounding)
+        kept = kept_tokens(compress.ratio, available, schedule.rounding)
         field, value = "compress.ratio", ratio_text(compress.ratio)
-    _check_amount(field, value, kept, dense, "that there are")
-    if compress.at == "after-connector" or kept == dense:
+    _check_amount(field, value, kept, available, "that there are")
+    if compress.at == "after-connector" or kept == available:
         return kept, connector_tokens
     if kept > connector_tokens:
         raise InvalidInput(
@@ -215,25 +234,3 @@ def _check_amount(field: str, value: str, kept: int, most: int, which: str) -> N
         raise InvalidInput(
             field, value, f"is more than the {most:,} visual tokens {which}", f"give 1 to {most}"
         )
-
-
-def _encoder_pairs(vision: VisionEncoder, crops: tuple[Size, ...]) -> tuple[int, ...]:
-    """Return each encoder layer's query–key pairs: Σ n_i² over the crops or their windows."""
-    class_token = int(vision.class_token)
-    full = sum(formulas.square_pairs(rows * columns + class_token) for rows, columns in crops)
-    if vision.windows is None:
-        return (full,) * vision.num_hidden_layers
-    windowed = sum(_window_pairs(crop, vision.windows.size) for crop in crops)
-    return tuple(
-        full if layer in vision.windows.full_attention_layers else windowed
-        for layer in range(vision.num_hidden_layers)
-    )
-
-
-def _window_pairs(crop: Size, size: int) -> int:
-    """Return Σ n_i² over windows of size × size patches; edge windows hold the remainder."""
-    along = [
-        (side // size) * size**2 + (side % size) ** 2  # Σ of squared window sides on one axis
-        for side in crop
-    ]
-    return along[0] * along[1]

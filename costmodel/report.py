@@ -53,9 +53,18 @@ class Report(NamedTuple):
             raise UnknownName("convention", convention, CONVENTIONS, "tokencost ratio --help")
         if phase not in get_args(Phase):
             raise UnknownName("phase", phase, get_args(Phase), "tokencost cost --help")
-        return self._priced(convention, self.scheduled if scheduled else self.dense, phase)
+        if scheduled:
+            return self._priced(convention, self.scheduled, phase, self.schedule)
+        return self._priced(convention, self.dense, phase)
 
-    def _priced(self, convention: Convention, side: TokenPlan, phase: Phase) -> Bill:
+    def _priced(
+        self,
+        convention: Convention,
+        side: TokenPlan,
+        phase: Phase,
+        schedule: Schedule | None = None,
+    ) -> Bill:
+        """Price a side; with its schedule, what the schedule's selection rule computes too."""
         if convention != "exact":
             if phase != "prefill":
                 raise InvalidInput(
@@ -64,7 +73,7 @@ class Report(NamedTuple):
             return published_bill(convention, self.model, side)
         prefill, decode = Bill("FLOP", ()), Bill("FLOP", ())
         if phase != "decode":
-            prefill = exact_bill(lower(self.model, side, self.counting))
+            prefill = exact_bill(lower(self.model, side, self.counting, schedule))
         if phase != "prefill" and self.workload.new_tokens > 1:
             decode = exact_bill(lower_decode(self.model, side, 1, self.workload.new_tokens - 1))
         return prefill.joined(decode)
@@ -92,8 +101,8 @@ class Report(NamedTuple):
     def floor(self) -> int:
         """Return the exact FLOPs that no pruning inside the LLM can go below.
 
-        Encoder, connector (on the tokens that the schedule leaves it), head and the decoder over
-        text and structural tokens alone, for the phases that a ratio compares.
+        Encoder and connector (on the tokens that the schedule leaves them), head and the decoder
+        over text and structural tokens alone, for the phases that a ratio compares; no selection.
         """
         text_only = self.scheduled.without_visual()
         return self._priced("exact", text_only, self.priced_phase("exact")).total

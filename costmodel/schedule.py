@@ -7,9 +7,11 @@ from typing import Annotated, Literal, Self, TypeVar
 from pydantic import StrictBool, model_validator
 
 from .errors import InvalidInput
-from .numeric import Converted, Count, Positive, Ratio, Spec
+from .numeric import Converted, Count, Positive, Ratio, Spec, whole
 
 Rounding = Literal["floor", "round", "ceil", "float-floor"]
+#: Rules that choose or merge tokens; `costmodel.selection` prices what each computes.
+Selection = Literal["fastv", "pyramiddrop", "visionzip", "divprune", "tome", "sparsevlm"]
 SpecType = TypeVar("SpecType", bound=Spec)
 
 
@@ -61,7 +63,8 @@ class Compress(Spec):
     """Reduce the visual tokens once, between encoder and LLM.
 
     Attributes:
-        tokens, ratio: How many are left, absolutely or of the dense count; give one.
+        tokens, ratio: How many are left, absolutely or of those that the encoder leaves (all of
+            the dense count unless it merges); give one.
         at: Whether the connector runs on all tokens ("after-connector") or on the kept ones.
     """
 
@@ -95,6 +98,24 @@ class Stage(Spec):
         return _exactly_one(self, "tokens", "ratio", "withdraw")
 
 
+def _merged_per_layer(value: object) -> int | tuple[int, ...]:
+    if isinstance(value, list | tuple):
+        return tuple(whole(amount, "") for amount in value)
+    return whole(value, "")
+
+
+class EncoderMerge(Spec):
+    """Merge tokens inside every encoder block, between its attention and its FFN.
+
+    Attributes:
+        merged_per_layer: Tokens that each block merges away in each crop: one number for all
+            blocks, or a list with one for each; a list that ends with the contributing layers
+            merges nothing in the rest.
+    """
+
+    merged_per_layer: Annotated[int | tuple[int, ...], Converted(_merged_per_layer)]
+
+
 def _exactly_one(spec: SpecType, *fields: str) -> SpecType:
     given = [field for field in fields if getattr(spec, field) not in (None, False)]
     if len(given) != 1:
@@ -112,17 +133,21 @@ class Schedule(Spec):
 
     Attributes:
         name: For the reader; prices never depend on it.
+        encoder: Reduction inside the encoder.
         compress: Reduction before the LLM.
         stages: Reductions inside the LLM, in order of layers, never growing.
         rounding: How a ratio becomes a whole number of tokens.
+        selection: The rule that chooses the tokens, whose own cost is then priced.
 
     A schedule without a selection rule prices no selection: its component is 0.
     """
 
     name: Name = ""
+    encoder: EncoderMerge | None = None
     compress: Compress | None = None
     stages: tuple[Stage, ...] = ()
     rounding: Rounding = "floor"
+    selection: Selection | None = None
 
     @classmethod
     def keep(cls, ratio: object, layer: object, rounding: Rounding = "floor") -> Self:

@@ -21,6 +21,7 @@ class VisualInput(NamedTuple):
 
     Attributes:
         crops: Patch grid (rows, columns) of each sequence that passes the encoder.
+        crops_per_image: How many of them each image has.
         connector_tokens: Tokens that leave the connector.
         visual_tokens: M, positions in the LLM: kept connector tokens and learned separators.
         separator_tokens: How many of M are learned separators, which skip encoder and connector.
@@ -29,6 +30,7 @@ class VisualInput(NamedTuple):
     """
 
     crops: tuple[Size, ...]
+    crops_per_image: tuple[int, ...]
     connector_tokens: int
     visual_tokens: int
     separator_tokens: int
@@ -128,6 +130,7 @@ def visual_input(
             notes.append(part.note)
     return VisualInput(
         crops=tuple(crop for part in parts for crop in part.crops),
+        crops_per_image=tuple(len(part.crops) for part in parts),
         connector_tokens=sum(part.connector_tokens for part in parts),
         visual_tokens=sum(part.visual_tokens for part in parts),
         separator_tokens=sum(part.separator_tokens for part in parts),
@@ -180,6 +183,7 @@ def _one_image(
             )
     return VisualInput(
         crops=crops,
+        crops_per_image=(len(crops),),
         connector_tokens=sum(rows * columns for rows, columns in crops) // merge_size**2,
         visual_tokens=kept + separators,
         separator_tokens=separators,

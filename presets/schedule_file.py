@@ -2,6 +2,10 @@
 
 name = "pyramid"
 rounding = "floor"             # floor | round | ceil | float-floor
+selection = "pyramiddrop"      # optional: the rule that chooses the tokens, to price its cost
+
+[encoder]                      # optional: merging in every encoder block
+merged_per_layer = 16          # or a list with an amount per layer
 
 [compress]                     # optional: between encoder and LLM
 tokens = 288                   # or: ratio = 0.5
@@ -72,8 +76,10 @@ def open_schedule(path: str | Path, field: str = "schedule") -> ScheduleFile:
         schedule = Schedule(**content)
     except InvalidInput as error:
         raise _in_file(error, str(path), text, field) from None
-    if not schedule.stages and schedule.compress is None:
-        raise InvalidInput(field, path, "reduces nothing", "add [[stages]] or [compress]")
+    if not (schedule.stages or schedule.compress or schedule.encoder):
+        raise InvalidInput(
+            field, path, "reduces nothing", "add [[stages]], [compress] or [encoder]"
+        )
     return ScheduleFile(str(path), text, schedule)
 
 

@@ -1,259 +1,359 @@
-"""Drives a transformers model part by part, for instance on torch's `meta` device.
+"""Runs a transformers model under a schedule: encoder, connector, then the decoder layer by layer.
 
-The pruned run is the decoder's own layers called in turn, on shorter hidden states from each stage
-on; nothing of transformers is replaced or copied. Whole models refuse `meta`, because they compare
-token ids with image features, so image features, decoder and head are called one after another.
+Nothing of transformers is replaced or copied: its modules are called one after another, and
+between them the sequence is shortened by the rule that the schedule names. Caches become ragged,
+because every layer keeps what it processed. On `meta` the same code runs on shapes alone.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from itertools import pairwise
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, cast
 
-from ..costmodel import InvalidInput, MissingExtra
+from ..costmodel import InvalidInput
 from ..costmodel.tokens import Size
-from .counters import count_by_module
+from .adapters import Adapter, Pixels, adapter_of
+from .attention import Seen, make_observable, watching
+from .prompt import Request, Visual, assemble, ids_and_kinds
+from .reduction import Reduction
+from .rules import Rule, Stage, rule_of, split, without_class_token
+from .sequence import Tokens
 
 if TYPE_CHECKING:
     from torch import Tensor
     from torch.nn import Module
-    from transformers import Cache, PreTrainedConfig, PreTrainedModel
+    from transformers import Cache, PreTrainedModel
 
 #: A component of the cost model and a layer of it; None is what lies outside the layers.
 Place = tuple[str, int | None]
 #: Rotary tables: no cost, although some versions of transformers build them by a matrix product.
-_ROTARY: Place = ("rotary", None)
+ROTARY: Place = ("rotary", None)
 
 
-def build_on_meta(
-    config: PreTrainedConfig, attention: Literal["eager", "sdpa"] = "eager"
-) -> PreTrainedModel:
-    """Return the model of a transformers config without weights, ready for shapes alone.
+@dataclass
+class Prefilled:
+    """A finished prefill, which decode forwards go on from.
 
-    Eager attention is two plain matrix products, so that its count does not depend on the kernel
-    that torch would choose.
-
-    Raises:
-        MissingExtra: torch or transformers is not installed.
+    Attributes:
+        tokens: The sequence behind the last layer and the final norm.
+        logits: [batch, 1 or n, vocab_size].
+        cache: Keys and values of every layer.
+        lengths: Tokens that each layer processed.
+        entered: The sequence that entered layer 0.
+        stages: Per layer that shortened the sequence, the sequence that it got.
+        next_position: Position id behind the last token, [(3,) batch, 1].
+        renumbered_from: First layer whose position ids are its own 0 to n − 1, or None.
+        steps: Decode forwards so far.
     """
-    try:
-        import torch
-        from transformers import AutoModelForImageTextToText
-    except ModuleNotFoundError as error:
-        raise MissingExtra(error.name or "transformers", "validation") from None
-    auto: Any = AutoModelForImageTextToText
-    with torch.device("meta"):
-        model: PreTrainedModel = auto.from_config(config, attn_implementation=attention)
-    model.train(False)
-    return model
+
+    tokens: Tokens
+    logits: Tensor
+    cache: Cache
+    lengths: list[int]
+    entered: Tokens
+    stages: dict[int, Tokens]
+    next_position: Tensor
+    renumbered_from: int | None
+    steps: int = field(default=0)
 
 
 class Driver:
-    """Runs a model's parts on the shapes it is given, and counts them.
-
-    A method that returns a call has prepared what the call needs, rotary tables of the decoder
-    included.
+    """Runs a model's parts.
 
     Attributes:
         model: A transformers model with a language-model head.
-        layers: The decoder's layers.
+        adapter: Its family.
+        selector: The module that every selection rule runs inside.
     """
 
     def __init__(self, model: PreTrainedModel) -> None:
-        """Find the model's parts.
+        """Find the model's parts, and let its attention be watched.
 
         Raises:
             InvalidInput: No adapter knows the model's type.
         """
-        name = model.config.model_type
-        if name not in FAMILIES:
-            raise InvalidInput(
-                "model_type", name, "has no adapter", f"choose from {', '.join(FAMILIES)}"
-            )
         self.model = model
-        self._family = FAMILIES[name]
-        # transformers' modules carry no types for their children.
-        self._base = cast(Any, model.base_model)
-        self._decoder = self._base.language_model
-        self.layers: tuple[Any, ...] = tuple(self._decoder.layers)
+        self.adapter: Adapter = adapter_of(model)
+        self.attention = make_observable(model)
+        self.selector: Any = _selector()
 
     def owners(self) -> dict[Module, Place]:
         """Return the place of every module whose products have one."""
-        family, base = self._family, self._base
+        adapter = self.adapter
         places: dict[Module, Place] = {
-            base.get_submodule(family.tower): ("vision", None),
-            base.get_submodule(family.connector): ("connector", None),
-            self.model.get_submodule("lm_head"): ("head", None),
+            adapter.tower: ("vision", None),
+            adapter.connector: ("connector", None),
+            adapter.head: ("head", None),
+            self.selector: ("selection", None),
         }
-        for index, layer in enumerate(base.get_submodule(family.encoder_layers)):
-            places[layer] = ("vision", index)
-        for index, layer in enumerate(self.layers):
-            places[layer] = ("decoder", index)
+        for component, layers in (("vision", adapter.encoder_layers), ("decoder", adapter.layers)):
+            for index, layer in enumerate(layers):
+                places[layer] = (component, index)
+                # Merging blocks are run by their parts.
+                places.update(dict.fromkeys(layer.children(), (component, index)))
         for path, module in self.model.named_modules():
-            if path.rpartition(".")[2].startswith("rotary"):
-                places[module] = _ROTARY
+            name = path.rpartition(".")[2]
+            if name.startswith("rotary"):
+                places[module] = ROTARY
+            elif name in ("embeddings", "patch_embed"):
+                places[module] = ("vision", None)
         return places
 
-    def count(self, run: Callable[[], object]) -> dict[Place | None, dict[str, int]]:
-        """Return the FLOPs of a call by place, then by operator; None is what has no place."""
-        counts = count_by_module(run, self.owners())
-        counts.pop(_ROTARY, None)
-        return counts
-
-    def image_features(self, images: Sequence[Size], crops: Sequence[Size]) -> Callable[[], Tensor]:
-        """Return the call from pixels to the visual tokens [M, hidden_size] of one sequence.
+    def request(
+        self,
+        images: Sequence[Size],
+        crops: Sequence[Sequence[Size]],
+        text_tokens: int,
+        batch: int = 1,
+        seed: int = 0,
+    ) -> Request:
+        """Return random equal requests; the same seed gives the same on every device.
 
         Args:
-            images: Sizes (height, width) in pixels.
-            crops: Patch grids (rows, columns) of all sequences that pass the encoder, in order.
+            images: Sizes (height, width) of one request's images.
+            crops: Per image, the patch grids (rows, columns) that pass the encoder.
+            text_tokens: N; the first 35 of them (or half) stand before the images.
+            batch: Requests, with different pixels and text.
+            seed: Of the random numbers.
         """
         import torch
 
-        inputs = self._family.image_inputs(self, images, crops)
-        return lambda: torch.cat(tuple(self._base.get_image_features(**inputs).pooler_output))
+        generator = torch.Generator().manual_seed(seed)
+        pixels = self.adapter.pixels(images, crops, batch, generator)
+        vocabulary = int(self.model.config.text_config.vocab_size)
+        text = torch.randint(vocabulary, (batch, text_tokens), generator=generator)
+        before, placeholder, after = self.adapter.special_ids()
+        for special in (*before, placeholder, *after):
+            text[text == special] = 0
+        return Request(pixels, text)
+
+    def ids(self, request: Request, counts: Sequence[int]) -> Tensor:
+        """Return the ids [batch, n] of a prompt whose images have `counts` visual tokens."""
+        return ids_and_kinds(self.adapter, request, counts)[0]
+
+    def model_inputs(self, request: Request) -> dict[str, Any]:
+        """Return what the whole model takes for a request, as its processor would make it."""
+        counts = [int(feature.shape[1]) for feature in self.adapter.features(request.pixels)]
+        inputs = self.adapter.model_inputs(request.pixels, self.ids(request, counts))
+        device = self.model.device
+        on_host = ("image_grid_thw", "image_sizes", "batch_num_images")
+        return {
+            name: value if name in on_host else value.to(device) for name, value in inputs.items()
+        }
 
     def prefill(
-        self, lengths: Sequence[int], cache: Cache | None = None, batch: int = 1
-    ) -> Callable[[], Tensor]:
-        """Return the call of all decoder layers, layer l on `lengths[l]` tokens, and final norm.
-
-        Hidden states are cut before the first layer that is shorter; which tokens survive does
-        not change what a layer costs. A cache keeps what each layer computed.
+        self,
+        request: Request,
+        reduction: Reduction | None = None,
+        logits: Literal["last", "all"] = "last",
+    ) -> Prefilled:
+        """Run a prefill under a reduction, and the head at the last or at all positions.
 
         Raises:
-            InvalidInput: Lengths that grow.
+            InvalidInput: A reduction that the family cannot run.
         """
-        for before, length in pairwise(lengths):
-            if length > before:
+        import torch
+
+        reduction = reduction or Reduction()
+        rule = rule_of(reduction.selection, self.adapter)
+        with torch.no_grad():
+            entered = self._entering(request, reduction, rule)
+            if reduction.entering not in (None, entered.visual):
                 raise InvalidInput(
-                    "lengths",
-                    length,
-                    f"is more than the {before} of the layer before",
-                    "give lengths that shrink",
+                    "visual_tokens",
+                    reduction.entering,
+                    f"enter the LLM by the plan, but the model makes {entered.visual} of the image",
+                    "leave out --visual-tokens",
                 )
-        hidden = self.zeros(batch, lengths[0], self._decoder.config.hidden_size)
-        cosine, sine = self._rotary_tables(hidden)
+            visual = reduction.visual or (entered.visual,) * len(self.adapter.layers)
+            return self._decode_layers(entered, visual, rule, logits)
 
-        def run() -> Tensor:
-            states = hidden
-            for layer, length in zip(self.layers, lengths, strict=True):
-                states = layer(
-                    states[:, :length],
-                    position_embeddings=(cosine[..., :length, :], sine[..., :length, :]),
-                    attention_mask=None,
-                    past_key_values=cache,
-                )
-            normed: Tensor = self._decoder.norm(states)
-            return normed
+    def decode(self, prefilled: Prefilled, ids: Tensor) -> Tensor:
+        """Run one decode forward on ids [batch, 1], and return its logits [batch, 1, vocabulary].
 
-        return run
+        A layer with position ids of its own continues them; the others continue the prompt's.
+        """
+        import torch
 
-    def decode(self, cache: Cache, batch: int = 1) -> Callable[[], Tensor]:
-        """Return the call that adds one token to a cache and predicts the next."""
-        step = self.prefill([1] * len(self.layers), cache, batch)
-        return lambda: self.logits(step())
+        with torch.no_grad():
+            return self._decode(prefilled, ids)
 
-    def logits(self, states: Tensor, positions: Literal["last", "all"] = "last") -> Tensor:
-        """Return the head's output at the last position, as `generate` asks for, or at all."""
-        head: Any = self.model.get_submodule("lm_head")
-        logits: Tensor = head(states if positions == "all" else states[:, -1:])
+    def _decode(self, prefilled: Prefilled, ids: Tensor) -> Tensor:
+        adapter = self.adapter
+        states = adapter.embed(ids)
+        tables: dict[int | None, Any] = {}
+        for index, layer in enumerate(adapter.layers):
+            own = prefilled.renumbered_from is not None and index >= prefilled.renumbered_from
+            start = prefilled.lengths[index] if own else None
+            if start not in tables:
+                position = prefilled.next_position
+                if start is not None:
+                    position = position.new_full(position.shape, start)
+                tables[start] = adapter.decoder.rotary_emb(states, position + prefilled.steps)
+            states = layer(
+                states,
+                attention_mask=None,
+                position_embeddings=tables[start],
+                past_key_values=prefilled.cache,
+            )
+        prefilled.steps += 1
+        logits: Tensor = adapter.head(adapter.decoder.norm(states))
         return logits
 
-    def new_cache(self) -> Cache:
-        """Return an empty cache, whose layers may come to keep different numbers of tokens."""
+    def _entering(self, request: Request, reduction: Reduction, rule: Rule) -> Tokens:
+        """Return the sequence that enters layer 0."""
+        pixels, compressed = request.pixels, reduction.compressed
+        count, at = compressed or (0, "after-connector")
+        if at == "before-connector":
+
+            def states() -> Tensor:
+                return self._tower_states(pixels, reduction, rule)
+
+            visual = self.selector(rule.before_connector, pixels, states, count)
+            return assemble(self.adapter, request, visual)
+        if reduction.merged:
+            visual = self._merged(pixels, reduction, rule)
+        elif compressed and rule.ranks_in_encoder:
+
+            def features() -> list[Tensor]:
+                return self.adapter.features(pixels)
+
+            visual = self.selector(rule.after_connector, pixels, features, count)
+            return assemble(self.adapter, request, visual)
+        else:
+            tokens = self.adapter.features(pixels)
+            visual = Visual(tokens, [int(one.shape[1]) for one in tokens])
+        sequence = assemble(self.adapter, request, visual)
+        if compressed is None:
+            return sequence
+        sequence = cast(Tokens, self.selector(rule.compress, sequence, count))
+        return sequence if self.adapter.keeps_positions else sequence.renumbered()
+
+    def _tower_states(self, pixels: Pixels, reduction: Reduction, rule: Rule) -> Tensor:
+        if not reduction.merged:
+            return self.adapter.tower_states(pixels)
+
+        def merge(block: int, seen: Seen, states: Tensor, sizes: Tensor) -> tuple[Tensor, Tensor]:
+            merged = reduction.merged[block]
+            if not merged:
+                return states, sizes
+            left: tuple[Tensor, Tensor] = self.selector(
+                rule.in_encoder, seen, states, sizes, merged
+            )
+            return left
+
+        return self.adapter.merged_tower_states(pixels, merge)
+
+    def _merged(self, pixels: Pixels, reduction: Reduction, rule: Rule) -> Visual:
+        states = without_class_token(self.adapter, self._tower_states(pixels, reduction, rule))
+        tokens = self.adapter.connect(states)
+        joined = tokens.reshape(pixels.batch, -1, tokens.shape[-1])
+        sizes = [len(crops) * tokens.shape[1] for crops in pixels.crops]
+        return Visual(split(joined, sizes), sizes)
+
+    def _decode_layers(
+        self, entered: Tokens, visual: Sequence[int], rule: Rule, positions: str
+    ) -> Prefilled:
         from transformers import DynamicCache
 
-        return DynamicCache(config=self._decoder.config)
+        adapter = self.adapter
+        reducing = {
+            layer: count
+            for layer, (before, count) in enumerate(
+                zip((entered.visual, *visual), visual, strict=False)
+            )
+            if count != before
+        }
+        choosing = {layer for layer, count in reducing.items() if count}
+        if choosing:
+            self.selector(rule.begin, entered)
+        cache = DynamicCache(config=adapter.decoder.config)
+        tokens, tables, mask = entered, self._tables(entered), self._mask(entered)
+        lengths, stages, renumbered_from = [], {}, None
+        seen: Seen | None = None
+        for index, layer in enumerate(adapter.layers):
+            if index in reducing:
+                if reducing[index]:
+                    stage = Stage((index, layer), tokens, tables, seen, reducing[index])
+                    tokens = self.selector(rule.stage, stage)
+                else:
+                    tokens = tokens.keep(None)
+                if rule.renumbers and not adapter.keeps_positions:
+                    tokens = tokens.renumbered()
+                    renumbered_from = index if renumbered_from is None else renumbered_from
+                tables, mask = self._tables(tokens), self._mask(tokens)
+                stages[index] = tokens
+            watch = rule.watches_layer_before and index + 1 in choosing
 
-    def zeros(self, *shape: int) -> Tensor:
-        """Return zeros of the model's device and number format."""
-        import torch
+            def forward(layer: Any = layer, now: Any = (tokens, tables, mask)) -> Tensor:
+                states: Tensor = layer(
+                    now[0].states,
+                    attention_mask=now[2],
+                    position_embeddings=now[1],
+                    past_key_values=cache,
+                )
+                return states
 
-        return torch.zeros(shape, device=self.model.device, dtype=self.model.dtype)
+            states, seen = _watched(layer.self_attn, forward) if watch else (forward(), None)
+            tokens = tokens._replace(states=states)
+            lengths.append(tokens.length)
+        tokens = tokens._replace(states=adapter.decoder.norm(tokens.states))
+        at = tokens.states if positions == "all" else tokens.states[:, -1:]
+        return Prefilled(
+            tokens=tokens,
+            logits=adapter.head(at),
+            cache=cache,
+            lengths=lengths,
+            entered=entered,
+            stages=stages,
+            next_position=_behind(entered.positions),
+            renumbered_from=renumbered_from,
+        )
 
-    def _rotary_tables(self, hidden: Tensor) -> tuple[Tensor, Tensor]:
-        import torch
-
-        batch, length, _ = hidden.shape
-        axes = (*self._family.position_axes, batch, length)
-        positions = torch.arange(length, device=hidden.device).expand(axes)
-        tables: tuple[Tensor, Tensor] = self._decoder.rotary_emb(hidden, positions)
+    def _tables(self, tokens: Tokens) -> tuple[Tensor, Tensor]:
+        tables: tuple[Tensor, Tensor] = self.adapter.decoder.rotary_emb(
+            tokens.states, tokens.positions
+        )
         return tables
 
+    def _mask(self, tokens: Tokens) -> Tensor | None:
+        """Return the causal mask; fused attention makes its own when it gets none."""
+        import torch
 
-ImageInputs = Callable[[Driver, Sequence[Size], Sequence[Size]], dict[str, Any]]
+        if self.attention == "sdpa":
+            return None
+        states = tokens.states
+        hidden = torch.full(
+            (tokens.length, tokens.length),
+            torch.finfo(states.dtype).min,
+            dtype=states.dtype,
+            device=states.device,
+        )
+        return hidden.triu(1)[None, None]
 
 
-def _crop_inputs(driver: Driver, _: Sequence[Size], crops: Sequence[Size]) -> dict[str, Any]:
-    vision = driver.model.config.vision_config
-    side = vision.image_size
-    height, width = (side, side) if isinstance(side, int) else side
-    return {"pixel_values": driver.zeros(len(crops), vision.num_channels, height, width)}
+def _watched(attention: Module, forward: Callable[[], Tensor]) -> tuple[Tensor, Seen]:
+    with watching(attention) as seen:
+        states = forward()
+    return states, seen[0]
 
 
-def _anyres_inputs(driver: Driver, images: Sequence[Size], crops: Sequence[Size]) -> dict[str, Any]:
+def _behind(positions: Tensor) -> Tensor:
+    """Return the position id behind a prompt: its largest on any axis, and 1."""
+    largest = positions.amax(dim=-1, keepdim=True)
+    if positions.dim() == 3:
+        largest = largest.amax(dim=0, keepdim=True).expand(3, -1, -1)
+    return largest + 1
+
+
+def _selector() -> Module:
     import torch
 
-    return {**_crop_inputs(driver, images, crops), "image_sizes": torch.tensor(images)}
+    class Selector(torch.nn.Module):
+        """Runs whatever it is given, so that hooks can tell a selection rule's products."""
 
+        def forward(self, run: Callable[..., Any], *arguments: Any) -> Any:
+            return run(*arguments)
 
-def _onevision_inputs(
-    driver: Driver, images: Sequence[Size], crops: Sequence[Size]
-) -> dict[str, Any]:
-    import torch
-
-    several = {"batch_num_images": torch.tensor([len(images)])}
-    return {**_anyres_inputs(driver, images, crops), **several}
-
-
-def _grid_inputs(driver: Driver, _: Sequence[Size], crops: Sequence[Size]) -> dict[str, Any]:
-    import torch
-    from transformers.vision_utils import get_vision_position_ids
-
-    vision = driver.model.config.vision_config
-    patches = sum(rows * columns for rows, columns in crops)
-    pixels = vision.in_channels * vision.temporal_patch_size * vision.patch_size**2
-    # The model reads the grid's values, so it stays on the CPU; positions go where the model is.
-    grid = torch.tensor([(1, *crop) for crop in crops])
-    positions = get_vision_position_ids(grid, vision.spatial_merge_size)
-    return {
-        "pixel_values": driver.zeros(patches, pixels),
-        "image_grid_thw": grid,
-        "position_ids": positions.to(driver.model.device),
-    }
-
-
-@dataclass(frozen=True)
-class Family:
-    """Where a model type keeps its parts, below the model without head, and how it takes images.
-
-    Attributes:
-        tower, encoder_layers, connector: Paths of modules.
-        image_inputs: Makes the arguments of `get_image_features`.
-        position_axes: Leading axes of the decoder's position ids: (3,) for time, row and column.
-    """
-
-    tower: str
-    encoder_layers: str
-    connector: str
-    image_inputs: ImageInputs
-    position_axes: tuple[int, ...] = ()
-
-
-def _llava(image_inputs: ImageInputs, layers: str = "vision_tower.encoder.layers") -> Family:
-    return Family("vision_tower", layers, "multi_modal_projector", image_inputs)
-
-
-_QWEN = Family("visual", "visual.blocks", "visual.merger", _grid_inputs, position_axes=(3,))
-
-#: The adapters, by transformers' model type.
-FAMILIES: dict[str, Family] = {
-    "llava": _llava(_crop_inputs),
-    "llava_next": _llava(_anyres_inputs),
-    "llava_onevision": _llava(_onevision_inputs),
-    "internvl": _llava(_crop_inputs, layers="vision_tower.encoder.layer"),
-    "qwen2_vl": _QWEN,
-    "qwen2_5_vl": _QWEN,
-}
+    return Selector()

@@ -13,6 +13,7 @@ from ..export import deliver
 from ..options import ConventionOption, Sink, conventions, shares
 from ..request import Request
 from ..rows import Row, component_rows
+from ..schedule_words import selection_scope
 from ..summary import counted, facts, floor_payload, heading, notes, provenance, schedule_text
 from ..units import percent, prefix, scaled
 
@@ -119,7 +120,7 @@ def _cost_clause(report: Report, name: Convention) -> str:
     letter, power = prefix([dense])
     unit, new = letter + UNITS[name], report.workload.new_tokens
     decoded = f" and {new - 1} decode forwards" if new > 1 and name == "exact" else ""
-    selection = "; token selection not counted" if report.schedule else ""
+    selection = f"; {selection_scope(report)}" if report.schedule else ""
     scope = {
         "survey": "counting 4nd² + 2n²d + 2ndm MACs per LLM layer and nothing else",
         "gated": "counting 4nd² + 2n²d + 3ndm MACs per LLM layer and nothing else",

@@ -125,11 +125,22 @@ def _title(report: Report, convention: Convention) -> str:
         lines.append(f"schedule: {schedule_text(report)}")
     if convention == "exact":
         lines.append(counted(report))
-        by_layer = report.bill(convention).by_layer()
-        outside = sum(amount for (_, layer), amount in by_layer.items() if layer is None)
-        share = with_prefix(outside, unit)
-        side = " of the scheduled run" if report.schedule else ""
-        lines.append(f"not drawn: patch embedding, connector and head{side}, {share} together")
+        lines.append(_not_drawn(report))
     if report.model.unverified:
         lines.append(f"unverified figures: {', '.join(report.model.unverified)}")
     return "\n".join(textwrap.fill(line, TITLE_WIDTH, subsequent_indent="    ") for line in lines)
+
+
+def _not_drawn(report: Report) -> str:
+    """Return what lies outside the layers: parts and their sum in the scheduled run, exact."""
+    by_part = report.bill("exact").by_part()
+    outside = {part: 0 for _, layer, part in by_part if layer is None}
+    for (_, layer, part), amount in by_part.items():
+        if layer is None:
+            outside[part] += amount
+    *first, last = outside
+    share = with_prefix(sum(outside.values()), UNITS["exact"])
+    side = " of the scheduled run" if report.schedule else ""
+    chosen = outside.get("selection", 0)
+    selection = f", selection {with_prefix(chosen, UNITS['exact'])} of it" if chosen else ""
+    return f"not drawn: {', '.join(first)} and {last}{side}, {share} together{selection}"

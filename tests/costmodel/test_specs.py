@@ -27,6 +27,7 @@ from vlm_tokencost.costmodel.workload import image_size
 from vlm_tokencost.presets import load_model
 
 LLAVA = load_model("llava-1.5-7b")
+SCHEDULE_KEYS = "known keys: compress, encoder, name, rounding, selection, stages"
 
 
 # --- frozen, no unknown keys ---------------------------------------------------------------------
@@ -93,8 +94,8 @@ def test_frozen(spec, field):
         # A misspelt key that must be there is a misspelling, not a missing key.
         (Stage, {"first_leyer": 2, "ratio": "0.5"}, "first_leyer", "did you mean first_layer?"),
         # Names that Python's own calls use are keys like any other.
-        (Schedule, {"self": 1}, "self", "known keys: compress, name, rounding, stages"),
-        (Schedule, {"cls": 1}, "cls", "known keys: compress, name, rounding, stages"),
+        (Schedule, {"self": 1}, "self", SCHEDULE_KEYS),
+        (Schedule, {"cls": 1}, "cls", SCHEDULE_KEYS),
     ],
     ids=named,
 )

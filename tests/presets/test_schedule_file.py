@@ -7,7 +7,15 @@ from pathlib import Path
 
 import pytest
 from naming import brief
-from vlm_tokencost.costmodel import Compress, InvalidInput, Schedule, Stage, Workload, plan
+from vlm_tokencost.costmodel import (
+    Compress,
+    EncoderMerge,
+    InvalidInput,
+    Schedule,
+    Stage,
+    Workload,
+    plan,
+)
 from vlm_tokencost.presets import load_model, read_schedule
 
 # --- the format ----------------------------------------------------------------------------------
@@ -52,7 +60,17 @@ def test_every_key(read):
     assert seen.connector_tokens == 288
 
 
+def test_encoder_and_selection(read):
+    constant = read('selection = "tome"\n[encoder]\nmerged_per_layer = 16\n')
+    assert constant == Schedule(selection="tome", encoder=EncoderMerge(merged_per_layer=16))
+    listed = read("[encoder]\nmerged_per_layer = [200, 100]\n")
+    assert listed == Schedule(encoder=EncoderMerge(merged_per_layer=(200, 100)))
+    assert read("encoder.merged_per_layer = 16") == read("encoder = {merged_per_layer = 16}")
+
+
 def test_defaults(read):
+    assert read("[compress]\nratio = 0.5\n").selection is None
+    assert read("[compress]\nratio = 0.5\n").encoder is None
     assert read("[compress]\nratio = 0.5\n").compress.at == "after-connector"
     assert read("[[stages]]\nfirst_layer = 2\nratio = 0.5\n").rounding == "floor"
 

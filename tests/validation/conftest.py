@@ -1,181 +1,18 @@
-"""Models on the meta device, from configs whose figures are written out here.
-
-The figures are those of the published checkpoints' config.json, independent of the presets that
-the tests hold against them.
-"""
+"""Models on the meta device, from the configs that the tests write out."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
-from typing import Any
+from typing import Literal
 
 import pytest
-from vlm_tokencost.validation.forward import Driver, build_on_meta
+from published_configs import CONFIGS
+from vlm_tokencost.validation.build import build_from_config
+from vlm_tokencost.validation.forward import Driver
 
-CLIP_VIT_L_14_336: dict[str, Any] = {
-    "model_type": "clip_vision_model",
-    "hidden_size": 1024,
-    "intermediate_size": 4096,
-    "num_hidden_layers": 24,
-    "num_attention_heads": 16,
-    "image_size": 336,
-    "patch_size": 14,
-    "projection_dim": 768,
-}
-SIGLIP_SO400M_14_384: dict[str, Any] = {
-    "model_type": "siglip_vision_model",
-    "hidden_size": 1152,
-    "intermediate_size": 4304,
-    "num_hidden_layers": 26,
-    "num_attention_heads": 16,
-    "image_size": 384,
-    "patch_size": 14,
-    "vision_use_head": False,
-}
-INTERNVIT_300M_448: dict[str, Any] = {
-    "model_type": "internvl_vision",
-    "hidden_size": 1024,
-    "intermediate_size": 4096,
-    "num_hidden_layers": 24,
-    "num_attention_heads": 16,
-    "attention_bias": True,
-    "use_qk_norm": False,
-    "norm_type": "layer_norm",
-    "image_size": [448, 448],
-    "patch_size": [14, 14],
-    "use_mean_pooling": True,
-}
-QWEN2_VL_VIT: dict[str, Any] = {
-    "depth": 32,
-    "embed_dim": 1280,
-    "hidden_size": 3584,
-    "mlp_ratio": 4,
-    "num_heads": 16,
-    "in_channels": 3,
-    "patch_size": 14,
-    "spatial_merge_size": 2,
-    "temporal_patch_size": 2,
-}
-QWEN2_5_VL_VIT: dict[str, Any] = {
-    "depth": 32,
-    "hidden_size": 1280,
-    "intermediate_size": 3420,
-    "num_heads": 16,
-    "in_channels": 3,
-    "patch_size": 14,
-    "spatial_merge_size": 2,
-    "temporal_patch_size": 2,
-    "window_size": 112,
-    "fullatt_block_indexes": [7, 15, 23, 31],
-    "out_hidden_size": 3584,
-}
-
-VICUNA_7B: dict[str, Any] = {
-    "model_type": "llama",
-    "hidden_size": 4096,
-    "intermediate_size": 11008,
-    "num_hidden_layers": 32,
-    "num_attention_heads": 32,
-    "num_key_value_heads": 32,
-    "vocab_size": 32064,
-    "tie_word_embeddings": False,
-}
-MISTRAL_7B: dict[str, Any] = {
-    "model_type": "mistral",
-    "hidden_size": 4096,
-    "intermediate_size": 14336,
-    "num_hidden_layers": 32,
-    "num_attention_heads": 32,
-    "num_key_value_heads": 8,
-    "head_dim": 128,
-    "sliding_window": None,
-    "vocab_size": 32064,
-    "tie_word_embeddings": False,
-}
-QWEN2_7B: dict[str, Any] = {
-    "hidden_size": 3584,
-    "intermediate_size": 18944,
-    "num_hidden_layers": 28,
-    "num_attention_heads": 28,
-    "num_key_value_heads": 4,
-    "use_sliding_window": False,
-    "tie_word_embeddings": False,
-}
-QWEN2_3B: dict[str, Any] = {
-    "hidden_size": 2048,
-    "intermediate_size": 11008,
-    "num_hidden_layers": 36,
-    "num_attention_heads": 16,
-    "num_key_value_heads": 2,
-    "use_sliding_window": False,
-    "tie_word_embeddings": True,
-}
-MULTIMODAL_ROPE: dict[str, Any] = {
-    "rope_parameters": {
-        "rope_type": "default",
-        "rope_theta": 1_000_000.0,
-        "mrope_section": [16, 24, 24],
-    }
-}
-
-CONFIGS: dict[str, dict[str, Any]] = {
-    "llava-1.5-7b": {
-        "model_type": "llava",
-        "vision_config": CLIP_VIT_L_14_336,
-        "text_config": VICUNA_7B,
-        "vision_feature_layer": -2,
-        "vision_feature_select_strategy": "default",
-    },
-    "llava-next-mistral-7b": {
-        "model_type": "llava_next",
-        "vision_config": CLIP_VIT_L_14_336,
-        "text_config": MISTRAL_7B,
-        "vision_feature_layer": -2,
-        "vision_feature_select_strategy": "default",
-        "image_grid_pinpoints": [[336, 672], [672, 336], [672, 672], [1008, 336], [336, 1008]],
-    },
-    "llava-onevision-7b": {
-        "model_type": "llava_onevision",
-        "vision_config": SIGLIP_SO400M_14_384,
-        "text_config": {**QWEN2_7B, "model_type": "qwen2", "vocab_size": 152128},
-        "vision_feature_layer": -1,
-        "vision_feature_select_strategy": "full",
-        "vision_aspect_ratio": "anyres_max_9",
-        "image_grid_pinpoints": [
-            [height, width]
-            for height in (384, 768, 1152, 1536, 1920, 2304)
-            for width in (384, 768, 1152, 1536, 1920, 2304)
-        ],
-    },
-    "internvl3-8b": {
-        "model_type": "internvl",
-        "vision_config": INTERNVIT_300M_448,
-        "text_config": {**QWEN2_7B, "model_type": "qwen2", "vocab_size": 151674},
-        "downsample_ratio": 0.5,
-        "vision_feature_layer": -1,
-        "vision_feature_select_strategy": "default",
-        "tie_word_embeddings": False,
-    },
-    "qwen2-vl-7b": {
-        "model_type": "qwen2_vl",
-        "vision_config": QWEN2_VL_VIT,
-        "text_config": {**QWEN2_7B, **MULTIMODAL_ROPE, "vocab_size": 152064},
-        "tie_word_embeddings": False,
-    },
-    "qwen2.5-vl-7b": {
-        "model_type": "qwen2_5_vl",
-        "vision_config": QWEN2_5_VL_VIT,
-        "text_config": {**QWEN2_7B, **MULTIMODAL_ROPE, "vocab_size": 152064},
-        "tie_word_embeddings": False,
-    },
-    "qwen2.5-vl-3b": {
-        "model_type": "qwen2_5_vl",
-        "vision_config": {**QWEN2_5_VL_VIT, "out_hidden_size": 2048},
-        "text_config": {**QWEN2_3B, **MULTIMODAL_ROPE, "vocab_size": 151936},
-        "tie_word_embeddings": True,
-    },
-}
+pytest.register_assert_rewrite("counted_runs")
+from counted_runs import Run, counter_of  # noqa: E402
 
 
 @pytest.fixture(scope="session")
@@ -184,10 +21,16 @@ def driver_of() -> Callable[..., Driver]:
     from transformers import AutoConfig
 
     @cache
-    def build(model_id: str, attention: Any = "eager") -> Driver:
+    def build(model_id: str, attention: Literal["eager", "sdpa"] = "eager") -> Driver:
         figures = CONFIGS[model_id]
         rest = {key: value for key, value in figures.items() if key != "model_type"}
         config = AutoConfig.for_model(figures["model_type"], **rest)
-        return Driver(build_on_meta(config, attention))
+        return Driver(build_from_config(config, attention=attention))
 
     return build
+
+
+@pytest.fixture(scope="session")
+def run_of(driver_of: Callable[..., Driver]) -> Callable[..., Run]:
+    """Return what runs and counts a case on the meta device, the same run only once."""
+    return counter_of(driver_of)

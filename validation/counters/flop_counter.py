@@ -1,30 +1,23 @@
 """FLOPs of a real run, by aten operator and by module, from torch's FlopCounterMode.
 
-The counter prices matrix products, convolutions and attention at 2 FLOP per multiply–accumulate.
-Whatever it has no formula for it counts as 0 without a word; here such a product gets a formula
-(fused attention on the CPU) or raises `UncountedOperator`.
+Whatever the counter has no formula for it counts as 0 without a word; here such a product gets a
+formula (fused attention on the CPU) or raises `UncountedOperator`, and other arithmetic is listed.
 """
 
 from __future__ import annotations
 
-import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Container, Hashable, Mapping
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from collections.abc import Callable, Container, Mapping
+from typing import TYPE_CHECKING, Any, Generic
 
-from ..costmodel import MissingExtra, TokencostError
+from ...costmodel import MissingExtra, TokencostError
+from .kinds import computes, is_product, kind_of
+from .result import Booked, Count, Owner, followed
 
 if TYPE_CHECKING:
     from torch import Size
     from torch.nn import Module
     from torch.utils._python_dispatch import TorchDispatchMode
-
-Owner = TypeVar("Owner", bound=Hashable)
-
-#: Words of the operator names that multiply matrices, such as `_grouped_mm` or `conv2d`.
-_PRODUCT = re.compile(
-    r"(^|_)((add|b|addb|baddb)?mm|(add)?mv|v?dot|linear|einsum|attention|conv(?!ert)\w*)(_|$)"
-)
 
 
 class UncountedOperator(TokencostError):
@@ -64,6 +57,28 @@ def count_by_module(
         MissingExtra: torch is not installed.
         UncountedOperator: The run used a product that the counter would have counted as 0.
     """
+    booked, _ = _count(run, owners)
+    return {owner: dict(flops) for owner, flops in booked.items() if flops}
+
+
+def count_by_dispatch(run: Callable[[], object], owners: Mapping[Module, Owner]) -> Count[Owner]:
+    """Return the FLOPs of a call by owner and kind; unseen is arithmetic with floating results.
+
+    Raises:
+        MissingExtra: torch is not installed.
+        UncountedOperator: The run used a product that the counter would have counted as 0.
+    """
+    by_operator, unseen = _count(run, owners)
+    booked: Booked[Owner] = defaultdict(Counter)
+    for owner, operators in by_operator.items():
+        for operator, flops in operators.items():
+            booked[owner][kind_of(operator)] += flops
+    return Count.of(booked, unseen)
+
+
+def _count(
+    run: Callable[[], object], owners: Mapping[Module, Owner]
+) -> tuple[dict[Owner | None, Counter[str]], Counter[str]]:
     try:
         import torch
     except ModuleNotFoundError:
@@ -77,21 +92,16 @@ def count_by_module(
         },
     )
     ledger: _Ledger[Owner] = _Ledger(lambda: counter.flop_counts["Global"])
-    unseen: set[str] = set()
-    hooks: list[Any] = []
-    try:
-        for module, owner in owners.items():
-            hooks += ledger.attach(module, owner)
-        # The counter, entered last, sees an operator first and hands its parts to the watch.
-        with torch.no_grad(), _watch(counter.flop_registry, unseen), counter:
-            run()
-        ledger.book()
-    finally:
-        for hook in hooks:
-            hook.remove()
-    if unseen:
-        raise UncountedOperator(frozenset(unseen))
-    return {owner: dict(flops) for owner, flops in ledger.booked.items() if flops}
+    unseen: Counter[str] = Counter()
+    watch = _watch(counter.flop_registry, unseen)
+    # The counter, entered last, sees an operator first and hands its parts to the watch.
+    with followed(owners, ledger.enter, ledger.leave), torch.no_grad(), watch, counter:
+        run()
+    ledger.book()
+    products = frozenset(filter(is_product, unseen))
+    if products:
+        raise UncountedOperator(products)
+    return ledger.booked, unseen
 
 
 def _attention_flops(query: Size, key: Size, value: Size, *_: Any, **__: Any) -> int:
@@ -109,18 +119,15 @@ class _Ledger(Generic[Owner]):
         self.booked: dict[Owner | None, Counter[str]] = defaultdict(Counter)
         self.seen: Counter[str] = Counter()
 
-    def attach(self, module: Module, owner: Owner) -> tuple[Any, Any]:
-        """Follow a module's calls; return the hooks to be removed."""
+    def enter(self, owner: Owner) -> None:
+        """Charge `owner` from now on."""
+        self.book()
+        self.running.append(owner)
 
-        def enter(*_: object) -> None:
-            self.book()
-            self.running.append(owner)
-
-        def leave(*_: object) -> None:
-            self.book()
-            self.running.pop()
-
-        return module.register_forward_pre_hook(enter), module.register_forward_hook(leave)
+    def leave(self) -> None:
+        """Charge the owner before again."""
+        self.book()
+        self.running.pop()
 
     def book(self) -> None:
         """Book what was counted since the last call."""
@@ -129,17 +136,27 @@ class _Ledger(Generic[Owner]):
         self.seen = total
 
 
-def _watch(known: Container[object], unseen: set[str]) -> TorchDispatchMode:
-    """Return a mode that notes the products executed under it that are not `known`."""
+def _watch(known: Container[object], unseen: Counter[str]) -> TorchDispatchMode:
+    """Return a mode that notes the arithmetic executed under it whose operator is not `known`."""
+    from torch import Tensor
     from torch.utils._python_dispatch import TorchDispatchMode
+
+    def is_floating(result: object) -> bool:
+        if isinstance(result, (tuple, list)):
+            return any(map(is_floating, result))
+        return isinstance(result, Tensor) and result.is_floating_point()
 
     class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         def __torch_dispatch__(
             self, func: Any, types: Any, args: Any = (), kwargs: Any = None
         ) -> Any:
             operator = getattr(func, "overloadpacket", func)
-            if operator not in known and _PRODUCT.search(str(operator).rpartition(".")[2]):
-                unseen.add(str(operator))
-            return func(*args, **(kwargs or {}))
+            result = func(*args, **(kwargs or {}))
+            name = str(operator)
+            if operator not in known and (
+                is_product(name) or (computes(name) and is_floating(result))
+            ):
+                unseen[name] += 1
+            return result
 
     return Watch()  # type: ignore[no-untyped-call]

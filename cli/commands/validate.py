@@ -1,0 +1,133 @@
+"""`tokencost validate`: the closed form beside counters of real forward passes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ...costmodel import InvalidInput
+from ..comparison import document
+from ..document import Document
+from ..export import deliver
+from ..options import Sink, Text, one_of, option, shares
+from ..request import Request
+
+if TYPE_CHECKING:
+    from ...validation.compare import Comparison, Setting
+
+app = typer.Typer(add_completion=False)
+
+VALIDATION = "Validation"
+COUNTERS, DEVICES, SCALES = (
+    ("torch", "fvcore", "profiler"),
+    ("meta", "cpu", "cuda"),
+    ("full", "reduced"),
+)
+
+
+@app.command()
+@shares(Request, Sink)
+def validate(
+    request: Request,
+    sink: Sink,
+    counter: Annotated[
+        Text,
+        option(
+            VALIDATION,
+            "--counter",
+            "torch (FlopCounterMode), fvcore, profiler (torch.profiler) or all (default: torch).",
+            "NAME",
+        ),
+    ] = None,
+    scale: Annotated[
+        Text,
+        option(
+            VALIDATION,
+            "--scale",
+            "full: the model as it is; reduced: all layers and tokens, small widths "
+            "(default: full for torch, reduced for the others).",
+            "full|reduced",
+        ),
+    ] = None,
+    device: Annotated[
+        Text,
+        option(
+            VALIDATION,
+            "--device",
+            "meta (shapes without weights), cpu or cuda (default: meta for torch at full scale, "
+            "else cpu).",
+            "NAME",
+        ),
+    ] = None,
+) -> None:
+    """Run the model in transformers, count its FLOPs, and compare with the closed form.
+
+    Example: tokencost validate --model llava-1.5-7b --method fastv
+    """
+    request.refuse("does not change what runs", "leave it out", "causal", "encoder_layers")
+    settings = _settings(counter, scale, device)
+
+    def build() -> Document:
+        report = request.report()
+        from ...validation.compare import check
+
+        check(report)
+        with _spinner() as progress:
+            from ...validation.compare import compare
+
+            for setting in settings:
+                results.extend(compare(report, setting, progress))
+        return document(report, results)
+
+    results: list[Comparison] = []
+    deliver(sink, build, request.schedule)
+    wrong = [row for result in results for row in result.rows if row.difference]
+    if wrong:
+        typer.echo(f"error: {len(wrong)} differences from the closed form; please report", err=True)
+        raise typer.Exit(1)
+
+
+def _settings(counter: str | None, scale: str | None, device: str | None) -> list[Setting]:
+    """Return what each chosen counter runs on."""
+    chosen = one_of(counter or "torch", "--counter", (*COUNTERS, "all"))
+    if scale is not None:
+        one_of(scale, "--scale", SCALES)
+    if device is not None:
+        one_of(device, "--device", DEVICES)
+    settings: list[Any] = []
+    for name in COUNTERS if chosen == "all" else (chosen,):
+        size = scale or ("full" if name == "torch" and device in (None, "meta") else "reduced")
+        if device == "cuda" and scale is None:
+            size = "full"
+        place = device or ("meta" if name == "torch" and size == "full" else "cpu")
+        if place == "meta" and name != "torch":
+            raise InvalidInput(
+                "--device",
+                "meta",
+                f"cannot be used with --counter {name}, which needs values",
+                "give --device cpu --scale reduced, or --counter torch",
+            )
+        settings.append((name, size, place))
+    from ...validation.build import require_device
+
+    for _, _, place in settings:
+        require_device(place)
+    from ...validation.compare import Setting
+
+    return [Setting(*setting) for setting in settings]
+
+
+@contextmanager
+def _spinner() -> Iterator[Any]:
+    """Show what is being done on a terminal's error stream."""
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield lambda _: None
+        return
+    with console.status("") as status:
+        yield status.update

@@ -1,0 +1,34 @@
+"""What an answer says about the method that its schedule comes from."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ..costmodel import Schedule
+
+if TYPE_CHECKING:
+    from ..presets.method import AppliedMethod
+
+
+def method_notes(schedule: Schedule | None) -> tuple[str, ...]:
+    """Return paper and assumptions of a schedule's method for people; none without a method."""
+    method = _applied(schedule)
+    if method is None:
+        return ()
+    setting = "published default" if method.budget is None else f"budget {method.budget}"
+    head = f"method {method.id}: {method.title} (arXiv {method.paper}), {setting}"
+    return (head, *(f"assumed: {text}" for text in method.assumed))
+
+
+def method_payload(schedule: Schedule | None) -> dict[str, Any] | None:
+    """Return a schedule's method as the JSON answers give it; None without a method."""
+    method = _applied(schedule)
+    return None if method is None else method.model_dump(mode="json")
+
+
+def _applied(schedule: Schedule | None) -> AppliedMethod | None:
+    if schedule is None or type(schedule) is Schedule:
+        return None
+    from ..presets.method import MethodSchedule  # a plain schedule comes from no method
+
+    return schedule.method if isinstance(schedule, MethodSchedule) else None

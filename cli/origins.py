@@ -1,0 +1,154 @@
+"""Where a schedule comes from: options, a file or a method; each words complaints about it."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol, get_args
+
+from ..costmodel import InvalidInput, Model, Schedule, Stage, Workload
+from ..costmodel.errors import clip
+from ..costmodel.numeric import ratio, whole
+from ..costmodel.schedule import Compress, Rounding
+from ..presets.schedule_file import ScheduleFile, open_schedule
+from .options import one_of
+
+if TYPE_CHECKING:
+    from .request import Request
+
+#: Fields of a schedule, as errors name them.
+SCHEDULE_FIELDS = re.compile(r"(encoder|compress|stages|selection)\b")
+
+
+class Origin(Protocol):
+    """A schedule, and how its author is told that it does not fit."""
+
+    @property
+    def schedule(self) -> Schedule | None:
+        """The schedule; None is the dense model."""
+
+    def complaint(self, error: InvalidInput) -> InvalidInput:
+        """Return an error about a field of the schedule in the words of where it was given."""
+
+
+@dataclass(frozen=True)
+class OptionsOrigin:
+    """--prune-layer, --keep, --tokens, or nothing."""
+
+    schedule: Schedule | None
+
+    def complaint(self, error: InvalidInput) -> InvalidInput:
+        """Name the field by the option that set it."""
+        name = re.sub(r"^stages\.\d+\.first_layer$", "--prune-layer", error.field)
+        name = re.sub(r"^stages\.\d+\.ratio$", "--keep", name)
+        name = name.replace("compress.tokens", "--tokens")
+        return InvalidInput(name, error.value, error.problem, error.way_out)
+
+
+@dataclass(frozen=True)
+class FileOrigin:
+    """--schedule: a file, whose schedule --rounding may have changed."""
+
+    file: ScheduleFile
+    schedule: Schedule | None
+
+    def complaint(self, error: InvalidInput) -> InvalidInput:
+        """Name the file and the line."""
+        return self.file.complaint(error, "--schedule")
+
+
+@dataclass(frozen=True)
+class MethodOrigin:
+    """--method and --budget."""
+
+    method: str
+    budget: str | None
+    schedule: Schedule | None
+
+    def complaint(self, error: InvalidInput) -> InvalidInput:
+        """Name the method, and what it led to; the user typed none of the schedule's fields."""
+        asked = self.method if self.budget is None else f"{self.method} --budget {self.budget}"
+        value = "" if error.value is None else f" {clip(error.value, 40)}"
+        way_out = error.way_out
+        if error.field != "selection":
+            way_out = "choose another method, model or --budget"
+        problem = f"leads to {error.field}{value}, which {error.problem}"
+        return InvalidInput("--method", asked, problem, way_out)
+
+
+def origin_of(request: Request, model: Model, workload: Workload) -> Origin:
+    """Return the schedule that the options ask for.
+
+    Raises:
+        InvalidInput: Options that are wrong, or that cannot go together.
+    """
+    if request.method is not None:
+        return _from_method(request, model, workload)
+    if request.budget is not None:
+        raise InvalidInput("--budget", request.budget, "needs --method", "add --method ID")
+    if request.schedule is not None:
+        return _from_file(request)
+    return OptionsOrigin(_typed(request))
+
+
+def _from_method(request: Request, model: Model, workload: Workload) -> MethodOrigin:
+    others = ("prune_layer", "keep", "tokens", "tokens_at", "schedule", "rounding")
+    request.refuse("cannot go with --method", "leave one of them out", *others)
+    from ..presets import load_method  # a method's data is read only when one is named
+
+    assert request.method is not None
+    method = load_method(request.method)
+    budget = None if request.budget is None else whole(request.budget, "--budget", minimum=1)
+    schedule = method.schedule(model, workload, budget)
+    return MethodOrigin(request.method, request.budget, schedule)
+
+
+def _from_file(request: Request) -> FileOrigin:
+    others = ("prune_layer", "keep", "tokens", "tokens_at")
+    request.refuse("cannot go with --schedule", "put it into the file", *others)
+    file = open_schedule(str(request.schedule), "--schedule")
+    amounts = (file.schedule.compress, *file.schedule.stages)
+    rounding = _rounding(request, any(one and one.ratio is not None for one in amounts))
+    changed = {"rounding": rounding} if rounding else {}
+    return FileOrigin(file, file.schedule.model_copy(update=changed))
+
+
+def _typed(request: Request) -> Schedule | None:
+    if len(request.prune_layer) != len(request.keep):
+        raise InvalidInput(
+            "--keep" if request.prune_layer else "--prune-layer",
+            None,
+            f"does not pair up: {len(request.prune_layer)} × --prune-layer, "
+            f"{len(request.keep)} × --keep",
+            "pair each --prune-layer K with one --keep R",
+        )
+    stages = tuple(
+        Stage(first_layer=whole(layer, "--prune-layer"), ratio=ratio(keep, "--keep"))
+        for layer, keep in zip(request.prune_layer, request.keep, strict=True)
+    )
+    compress, rounding = _compress(request), _rounding(request, bool(stages))
+    if not stages and compress is None:
+        return None
+    return Schedule(stages=stages, compress=compress, rounding=rounding or "floor")
+
+
+def _compress(request: Request) -> Compress | None:
+    if request.tokens is None:
+        if request.tokens_at is not None:
+            raise InvalidInput("--tokens-at", request.tokens_at, "needs --tokens", "add --tokens V")
+        return None
+    at = one_of(
+        request.tokens_at or "after-connector",
+        "--tokens-at",
+        ("after-connector", "before-connector"),
+    )
+    return Compress(tokens=whole(request.tokens, "--tokens", minimum=1), at=at)
+
+
+def _rounding(request: Request, has_ratio: bool) -> Rounding | None:
+    if request.rounding is None:
+        return None
+    rounding: Rounding = one_of(request.rounding, "--rounding", get_args(Rounding))
+    if not has_ratio:
+        request.refuse("has no ratio to round", "add --prune-layer and --keep", "rounding")
+    return rounding

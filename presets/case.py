@@ -1,0 +1,83 @@
+"""What a method is applied to, and the pieces that its strategies share."""
+
+import math
+from collections.abc import Sequence
+from fractions import Fraction
+from typing import Annotated, Any, Literal, NamedTuple, Self
+
+from ..costmodel import Compress, Model, TokenPlan
+from ..costmodel.numeric import Converted, ratio, whole
+from ..costmodel.tokens import Size
+
+#: Fields of a `Schedule`.
+Primitives = dict[str, Any]
+
+
+class Case(NamedTuple):
+    """What a method is applied to.
+
+    Attributes:
+        layers: Decoder layers T.
+        visual_tokens: Dense visual tokens M of a sequence.
+        crops: Patch grids that pass the encoder.
+        merge_size: Side of the square of patches that the connector makes one token.
+        encoder_layers: Encoder layers that contribute.
+        class_token: Whether a class token joins the patches of a crop.
+    """
+
+    layers: int
+    visual_tokens: int
+    crops: tuple[Size, ...]
+    merge_size: int
+    encoder_layers: int
+    class_token: bool
+
+    @classmethod
+    def of(cls, model: Model, dense: TokenPlan) -> Self:
+        """Return the case of a model and the plan of its dense run."""
+        return cls(
+            layers=model.decoder.num_hidden_layers,
+            visual_tokens=dense.dense_visual_tokens,
+            crops=dense.visual_input.crops,
+            merge_size=model.connector.merge_size,
+            encoder_layers=model.vision.contributing_layers,
+            class_token=model.vision.class_token,
+        )
+
+    @property
+    def patches(self) -> int:
+        """Patches of the smallest crop."""
+        return min(rows * columns for rows, columns in self.crops)
+
+
+def _position(value: object) -> int | Fraction:
+    return ratio(value, "") if isinstance(value, str) else whole(value, "")
+
+
+#: A decoder layer by its number, or by its share of the layers written as a text ("1/4").
+Position = Annotated[int | Fraction, Converted(_position)]
+#: Between encoder and LLM; "one-by-one" is before a connector that takes tokens one by one, else
+#: after it.
+Place = Literal["after-connector", "one-by-one"]
+
+
+def first_layers(positions: Sequence[int | Fraction], layers: int, *, up: bool) -> list[int]:
+    """Return strictly growing layers: shares of `layers` rounded `up` or down, numbers as given.
+
+    >>> first_layers([Fraction(1, 16), Fraction(1, 4), Fraction(1, 2)], 28, up=False)
+    [1, 7, 14]
+    """
+    found: list[int] = []
+    for position in positions:
+        layer = position
+        if isinstance(position, Fraction):
+            layer = math.ceil(position * layers) if up else math.floor(position * layers)
+        found.append(max(int(layer), found[-1] + 1 if found else 0))
+    return found
+
+
+def compressed(case: Case, at: Place, **amount: object) -> Primitives:
+    """Return the compression to an amount, tokens or ratio, at a place."""
+    one_by_one = at == "one-by-one" and case.merge_size == 1
+    place = "before-connector" if one_by_one else "after-connector"
+    return {"compress": Compress(at=place, **amount)}

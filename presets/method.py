@@ -1,0 +1,180 @@
+"""Loads reduction methods from the TOML files in `methods/`, and applies them to models.
+
+A method is data: where it is published, what its default and a token budget mean (each by the name
+of a strategy), which rule chooses the tokens, and what had to be assumed.
+"""
+
+from __future__ import annotations
+
+import math
+import tomllib
+from decimal import Decimal
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from ..costmodel import InvalidInput, Model, Schedule, TokencostError, UnknownName, Workload, plan
+from ..costmodel.numeric import Positive, Spec, whole
+from ..costmodel.schedule import Selection
+from .budgets import BudgetStrategy
+from .case import Case, Primitives
+from .defaults import BudgetShare, DefaultStrategy
+
+METHODS = Path(__file__).parent / "methods"
+#: When an assumption is made.
+Condition = Literal[
+    "always", "default", "budget", "other depth", "other token count", "merging connector"
+]
+
+
+class Assumption(Spec):
+    """What no source says, for the cases in which all conditions of `when` hold."""
+
+    when: Annotated[tuple[Condition, ...], Field(min_length=1)]
+    text: str
+
+
+class Reference(Spec):
+    """The model that a method's figures are published for."""
+
+    layers: Positive
+    visual_tokens: Positive
+
+
+class AppliedMethod(Spec):
+    """Where a schedule comes from.
+
+    Attributes:
+        id, title, paper: The method's names and arXiv number.
+        budget: The tokens that were asked for; None for the published default.
+        assumed: What no source says about this schedule.
+    """
+
+    id: str
+    title: str
+    paper: str
+    budget: Positive | None
+    assumed: tuple[str, ...]
+
+
+class MethodSchedule(Schedule):
+    """A schedule that knows its method."""
+
+    method: AppliedMethod
+
+
+class Method(Spec):
+    """A published way to reduce visual tokens.
+
+    Attributes:
+        id, title, paper: Our name, the paper's name of it and the arXiv number.
+        summary: Where tokens go and how they are chosen, in one sentence.
+        selection: The rule that chooses the tokens.
+        default, budget: Strategies for the published default and for a number of tokens.
+        published_budgets: Budgets with published results, by dense visual tokens.
+        reference: What the published settings are for.
+        assumed: What no source says.
+        disagreements: Where paper, released code and common usage differ.
+    """
+
+    id: str
+    title: str
+    paper: Annotated[str, Field(pattern=r"^\d{4}\.\d{4,5}$")]
+    summary: str
+    selection: Selection
+    default: DefaultStrategy
+    budget: BudgetStrategy
+    published_budgets: dict[int, tuple[Positive, ...]] = Field(default_factory=dict)
+    reference: Reference
+    assumed: tuple[Assumption, ...] = ()
+    disagreements: tuple[str, ...] = ()
+    source: Annotated[tuple[str, ...], Field(min_length=1)]
+
+    def schedule(
+        self, model: Model, workload: Workload | None = None, budget: int | None = None
+    ) -> MethodSchedule:
+        """Return the method's schedule of a model: the published default, or one for a budget.
+
+        Raises:
+            InvalidInput: A budget that cannot be met ("budget"). Whether the schedule fits the
+                model is checked where it is priced.
+        """
+        case = Case.of(model, plan(model, workload or Workload()))
+        if budget is not None:
+            budget = whole(budget, "budget", minimum=1)
+        return MethodSchedule(
+            name=self.id if budget is None else f"{self.id} at budget {budget}",
+            selection=self.selection,
+            method=AppliedMethod(
+                id=self.id,
+                title=self.title,
+                paper=self.paper,
+                budget=budget,
+                assumed=self.assumptions(case, budget),
+            ),
+            **self._primitives(case, budget),
+        )
+
+    def assumptions(self, case: Case, budget: int | None) -> tuple[str, ...]:
+        """Return what no source says about the method in this case."""
+        holds: dict[Condition, bool] = {
+            "always": True,
+            "default": budget is None,
+            "budget": budget is not None,
+            "other depth": case.layers != self.reference.layers,
+            "other token count": case.visual_tokens != self.reference.visual_tokens,
+            "merging connector": case.merge_size > 1,
+        }
+        return tuple(one.text for one in self.assumed if all(holds[name] for name in one.when))
+
+    def _primitives(self, case: Case, budget: int | None) -> Primitives:
+        if budget is None:
+            if not isinstance(self.default, BudgetShare):
+                return self.default.primitives(case)
+            budget = max(1, math.floor(self.default.share * case.visual_tokens))
+        if budget > case.visual_tokens:
+            raise InvalidInput(
+                "budget",
+                budget,
+                f"is more than the {case.visual_tokens:,} visual tokens that there are",
+                f"give 1 to {case.visual_tokens:,}",
+            )
+        return self.budget.primitives(case, budget)
+
+
+def list_methods() -> list[str]:
+    """Return the ids of all methods, in alphabetical order."""
+    return sorted(path.stem for path in METHODS.glob("*.toml"))
+
+
+def load_method(method_id: str) -> Method:
+    """Return the method called `method_id`.
+
+    Raises:
+        UnknownName: No method has that id.
+        TokencostError: A method's file is wrong; the message names file and field.
+    """
+    if not isinstance(method_id, str):
+        raise InvalidInput(
+            "method", method_id, "is not a method id", "see `tokencost methods list`"
+        )
+    known = list_methods()
+    if method_id not in known:
+        raise UnknownName("method", method_id, known, "tokencost methods list")
+    return _read(METHODS / f"{method_id}.toml")
+
+
+@cache
+def _read(path: Path) -> Method:
+    try:
+        with path.open("rb") as file:
+            method = Method(**tomllib.load(file, parse_float=Decimal))
+    except tomllib.TOMLDecodeError as error:
+        raise TokencostError(f"{path.name}: is not TOML: {error}") from None
+    except InvalidInput as error:
+        raise TokencostError(f"{path.name}: {error}") from None
+    if method.id != path.stem:
+        raise TokencostError(f"{path.name}: id {method.id} is not the file's name")
+    return method

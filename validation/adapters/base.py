@@ -1,0 +1,193 @@
+"""What the driver asks of a model family."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeAlias, cast
+
+from ...costmodel import InvalidInput
+from ...costmodel.tokens import Size
+
+if TYPE_CHECKING:
+    from torch import Generator, Tensor
+    from torch.nn import Module
+    from transformers import PreTrainedModel
+
+    from ..attention import Seen
+
+
+class Pixels(NamedTuple):
+    """Images of a batch as a model takes them.
+
+    Attributes:
+        inputs: Keyword arguments of the model and of its `get_image_features`.
+        images: Sizes (height, width) of one request's images.
+        crops: Per image, the patch grids (rows, columns) that pass the encoder, in order.
+        batch: Requests.
+    """
+
+    inputs: dict[str, Any]
+    images: tuple[Size, ...]
+    crops: tuple[tuple[Size, ...], ...]
+    batch: int
+
+    @property
+    def crop_count(self) -> int:
+        """Sequences that pass the encoder for one request."""
+        return sum(map(len, self.crops))
+
+
+class Ranking(NamedTuple):
+    """What the encoder's ranking layer says about one image's candidates, per crop.
+
+    Attributes:
+        states: Tokens to choose from, [X, n, width]; X is requests × crops.
+        scores: Attention that each receives, [X, n].
+        keys: Keys averaged over heads, [X, n, d_h].
+    """
+
+    states: Tensor
+    scores: Tensor
+    keys: Tensor
+
+
+#: Merges tokens in a block: (the block's index, what its attention saw, states after attention
+#: [X, n, c], sizes [X, n]) → the states and sizes that are left.
+Merge: TypeAlias = Callable[[int, "Seen", "Tensor", "Tensor"], "tuple[Tensor, Tensor]"]
+
+
+class Adapter(ABC):
+    """One family's parts, and how to call them.
+
+    Subclasses say where modules are, and override what their family does differently.
+
+    Attributes:
+        model_types: transformers' model types.
+        structural: Vocabulary tokens before and after each image.
+        connector_joins_neighbours: Whether the connector needs the grid of patches, so that no
+            token can be left out or merged before it.
+        has_class_token: Whether a class token joins the patches inside the encoder.
+        keeps_positions: Whether position ids carry the place in the image, so that survivors
+            always keep theirs.
+    """
+
+    model_types: ClassVar[tuple[str, ...]]
+    structural: ClassVar[tuple[int, int]] = (0, 0)
+    connector_joins_neighbours: ClassVar[bool] = False
+    has_class_token: ClassVar[bool] = False
+    keeps_positions: ClassVar[bool] = False
+
+    def __init__(self, model: PreTrainedModel) -> None:
+        """Take a transformers model with a language-model head."""
+        self.model = model
+        # transformers' modules carry no types for their children.
+        self.base = cast(Any, model.base_model)
+        self.decoder = self.base.language_model
+        self.layers: tuple[Any, ...] = tuple(self.decoder.layers)
+        self.head = cast(Any, model.get_submodule("lm_head"))
+
+    @property
+    @abstractmethod
+    def tower(self) -> Any:
+        """The vision tower."""
+
+    @property
+    @abstractmethod
+    def encoder_layers(self) -> tuple[Any, ...]:
+        """The tower's blocks."""
+
+    @property
+    @abstractmethod
+    def connector(self) -> Any:
+        """The module from tower to LLM."""
+
+    @property
+    @abstractmethod
+    def ranking_attention(self) -> Module:
+        """Attention of the last block whose output the connector uses."""
+
+    @abstractmethod
+    def pixels(
+        self,
+        images: Sequence[Size],
+        crops: Sequence[Sequence[Size]],
+        batch: int,
+        generator: Generator,
+    ) -> Pixels:
+        """Return random images; on `meta`, their shapes."""
+
+    def features(self, pixels: Pixels) -> list[Tensor]:
+        """Return the visual tokens of each image, [batch, M_i, hidden_size]."""
+        import torch
+
+        output = self.base.get_image_features(**pixels.inputs, return_dict=True).pooler_output
+        parts, images = list(output), len(pixels.images)
+        return [torch.stack(parts[image::images]) for image in range(images)]
+
+    def embed(self, ids: Tensor) -> Tensor:
+        """Return the embeddings of text ids, [batch, n, hidden_size]."""
+        embedded: Tensor = self.decoder.embed_tokens(ids.to(self.model.device))
+        return embedded
+
+    def tower_states(self, pixels: Pixels) -> Tensor:
+        """Return what the connector chooses from, [batch · crops, n, width], class token first."""
+        raise self.unable("reduce tokens before the connector")
+
+    def connect(self, states: Tensor) -> Tensor:
+        """Return what the connector makes of any tokens, [X, n, width] → [X, n, hidden_size]."""
+        raise self.unable("reduce tokens before the connector")
+
+    def merged_tower_states(self, pixels: Pixels, merge: Merge) -> Tensor:
+        """Return `tower_states` when `merge` acts in every block between attention and FFN.
+
+        Attention weighs each token by its size.
+        """
+        raise self.unable("merge tokens inside the encoder")
+
+    def rankings(
+        self, pixels: Pixels, states: Sequence[Tensor], seen: Sequence[Seen], score: Any
+    ) -> Iterator[Ranking]:
+        """Yield a ranking per tensor of `states`, from what the ranking attention saw.
+
+        Args:
+            pixels: The images.
+            states: Tokens to choose from.
+            seen: Calls of the ranking attention.
+            score: Turns a call into scores [X, n], by the class token's row or all rows.
+        """
+        raise self.unable("rank tokens by the encoder's attention")
+
+    def special_ids(self) -> tuple[tuple[int, ...], int, tuple[int, ...]]:
+        """Return the ids before an image, its placeholder and the ids after it."""
+        return (), int(self.model.config.image_token_id), ()
+
+    def model_inputs(self, pixels: Pixels, ids: Tensor) -> dict[str, Any]:
+        """Return the keyword arguments of the whole model for these ids."""
+        return {"input_ids": ids, **pixels.inputs}
+
+    def positions(self, pixels: Pixels, ids: Tensor) -> Tensor:
+        """Return the position ids of the dense sequence, [batch, n] or [3, batch, n]."""
+        import torch
+
+        return torch.arange(ids.shape[1]).expand(ids.shape)
+
+    def unable(self, what: str) -> InvalidInput:
+        """Return the error for a schedule that the family cannot run."""
+        return InvalidInput(
+            "schedule",
+            None,
+            f"cannot be run on {self.model.config.model_type}: its connector joins neighbouring "
+            f"patches, so nothing can {what}",
+            "choose a method that reduces after the connector or inside the LLM",
+        )
+
+    def random(self, *shape: int, generator: Generator) -> Tensor:
+        """Return normal random numbers, the same on every device; on `meta`, their shape."""
+        import torch
+
+        device = self.model.device
+        if device.type == "meta":
+            return torch.empty(shape, device=device, dtype=self.model.dtype)
+        numbers = torch.randn(shape, generator=generator)
+        return numbers.to(device=device, dtype=self.model.dtype)

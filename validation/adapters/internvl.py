@@ -1,0 +1,101 @@
+"""InternVL: tiles of one size; pixel shuffle joins 2×2 neighbours before the MLP."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from ...costmodel.tokens import Size
+from .base import Adapter, Pixels, Ranking
+
+if TYPE_CHECKING:
+    from torch import Generator, Tensor
+    from torch.nn import Module
+
+    from ..attention import Seen
+
+
+class InternVLAdapter(Adapter):
+    """Its class token ranks patches, but does not pass the connector."""
+
+    model_types: ClassVar[tuple[str, ...]] = ("internvl",)
+    structural: ClassVar[tuple[int, int]] = (1, 1)
+    connector_joins_neighbours: ClassVar[bool] = True
+    has_class_token: ClassVar[bool] = True
+
+    @property
+    def tower(self) -> Any:
+        """The vision tower."""
+        return self.base.vision_tower
+
+    @property
+    def encoder_layers(self) -> tuple[Any, ...]:
+        """The tower's blocks."""
+        return tuple(self.tower.encoder.layer)
+
+    @property
+    def connector(self) -> Any:
+        """The MLP behind the pixel shuffle."""
+        return self.base.multi_modal_projector
+
+    @property
+    def ranking_attention(self) -> Module:
+        """Attention of the last block."""
+        attention: Module = self.encoder_layers[-1].attention
+        return attention
+
+    def pixels(
+        self,
+        images: Sequence[Size],
+        crops: Sequence[Sequence[Size]],
+        batch: int,
+        generator: Generator,
+    ) -> Pixels:
+        """Return all tiles of all requests as one batch of the encoder."""
+        vision = self.model.config.vision_config
+        pixels = Pixels({}, tuple(images), tuple(map(tuple, crops)), batch)
+        shape = (batch * pixels.crop_count, vision.num_channels, *vision.image_size)
+        pixels.inputs["pixel_values"] = self.random(*shape, generator=generator)
+        return pixels
+
+    def features(self, pixels: Pixels) -> list[Tensor]:
+        """Return the tiles' tokens, joined per image."""
+        tiles = self.base.get_image_features(**pixels.inputs, return_dict=True).pooler_output
+        tokens, width = tiles.shape[1:]
+        joined = tiles.reshape(pixels.batch, -1, width)
+        return list(joined.split([len(crops) * tokens for crops in pixels.crops], dim=1))
+
+    def special_ids(self) -> tuple[tuple[int, ...], int, tuple[int, ...]]:
+        """Return ids for <img>, the placeholder and </img>; the config names the middle one."""
+        placeholder = int(self.model.config.image_token_id)
+        return (placeholder - 2,), placeholder, (placeholder - 1,)
+
+    def rankings(
+        self, pixels: Pixels, states: Sequence[Tensor], seen: Sequence[Seen], score: Any
+    ) -> Iterator[Ranking]:
+        """Yield a ranking per image: scores and keys averaged over the four patches of a token."""
+        import torch
+
+        (call,) = seen
+        scores = self._per_token(score(call)[:, 1:, None])[..., 0]
+        keys = self._per_token(call.key.mean(dim=1)[:, 1:])
+        images = [len(crops) for crops in pixels.crops]
+        by_request = [
+            torch.split(values.reshape(pixels.batch, sum(images), *values.shape[1:]), images, dim=1)
+            for values in (scores, keys)
+        ]
+        for tokens, score_part, key_part in zip(states, *by_request, strict=True):
+            # Tiles are ranked one by one: they become the leading axis.
+            yield Ranking(
+                tokens.reshape(-1, scores.shape[1], tokens.shape[-1]),
+                score_part.flatten(0, 1),
+                key_part.flatten(0, 1),
+            )
+
+    def _per_token(self, values: Tensor) -> Tensor:
+        """Average [X, patches, width] over the patches of each connector token."""
+        crops, patches, width = values.shape
+        side = round(patches**0.5)
+        grid = values.reshape(crops, side, side, width)
+        shuffled: Tensor = self.base.pixel_shuffle(grid, self.model.config.downsample_ratio)
+        return shuffled.reshape(crops, -1, shuffled.shape[-1] // width, width).mean(dim=2)

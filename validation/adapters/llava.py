@@ -1,0 +1,156 @@
+"""LLaVA-1.5, and what its relatives share: CLIP or SigLIP, then an MLP on each token."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from ...costmodel.tokens import Size
+from ..attention import watching
+from .base import Adapter, Merge, Pixels, Ranking
+
+if TYPE_CHECKING:
+    from torch import Generator, Tensor
+    from torch.nn import Module
+
+    from ..attention import Seen
+
+
+class LlavaAdapter(Adapter):
+    """Crops of one size, each a sequence of the encoder; the connector takes tokens one by one."""
+
+    model_types: ClassVar[tuple[str, ...]] = ("llava",)
+
+    @property
+    def tower(self) -> Any:
+        """The vision tower."""
+        return self.base.vision_tower
+
+    @property
+    def encoder_layers(self) -> tuple[Any, ...]:
+        """The tower's blocks."""
+        return tuple(self._vit.encoder.layers)
+
+    @property
+    def connector(self) -> Any:
+        """The MLP."""
+        return self.base.multi_modal_projector
+
+    @property
+    def has_class_token(self) -> bool:  # type: ignore[override]
+        """CLIP has a class token, SigLIP has none."""
+        return hasattr(self._vit.embeddings, "class_embedding")
+
+    @property
+    def ranking_attention(self) -> Module:
+        """Attention of the block whose output is the feature layer."""
+        attention: Module = self.encoder_layers[self._contributing - 1].self_attn
+        return attention
+
+    def pixels(
+        self,
+        images: Sequence[Size],
+        crops: Sequence[Sequence[Size]],
+        batch: int,
+        generator: Generator,
+    ) -> Pixels:
+        """Return all crops of all requests as one batch of the encoder."""
+        vision = self.model.config.vision_config
+        side = vision.image_size
+        height, width = (side, side) if isinstance(side, int) else side
+        pixels = Pixels({}, tuple(images), tuple(map(tuple, crops)), batch)
+        shape = (batch * pixels.crop_count, vision.num_channels, height, width)
+        pixels.inputs["pixel_values"] = self.random(*shape, generator=generator)
+        return pixels
+
+    def tower_states(self, pixels: Pixels) -> Tensor:
+        """Return the feature layer's hidden states."""
+        output = self.tower(pixels.inputs["pixel_values"], output_hidden_states=True)
+        states: Tensor = output.hidden_states[self.model.config.vision_feature_layer]
+        return states
+
+    def connect(self, states: Tensor) -> Tensor:
+        """Return the MLP's output."""
+        connected: Tensor = self.connector(states)
+        return connected
+
+    def merged_tower_states(self, pixels: Pixels, merge: Merge) -> Tensor:
+        """Run the tower's own modules block by block; all blocks run, also unused ones."""
+        import torch
+
+        vit = self._vit
+        states = vit.embeddings(pixels.inputs["pixel_values"])
+        if hasattr(vit, "pre_layrnorm"):
+            states = vit.pre_layrnorm(states)
+        feature = states
+        sizes = torch.ones(states.shape[:2], device=states.device)
+        bias = None
+        for index, block in enumerate(self.encoder_layers):
+            with watching(block.self_attn) as seen:
+                attended, _ = block.self_attn(block.layer_norm1(states), attention_mask=bias)
+            states, sizes = merge(index, seen[0], states + attended, sizes)
+            if states.shape[1] != attended.shape[1]:
+                bias = sizes.log()[:, None, None].to(states.dtype)
+            states = states + block.mlp(block.layer_norm2(states))
+            if index + 1 == self._contributing:
+                feature = states
+        left: Tensor = feature
+        return left
+
+    def rankings(
+        self, pixels: Pixels, states: Sequence[Tensor], seen: Sequence[Seen], score: Any
+    ) -> Iterator[Ranking]:
+        """Yield one ranking: all crops pass the encoder as one batch."""
+        (call,), (tokens,) = seen, states
+        yield Ranking(tokens, score(call), call.key.mean(dim=1))
+
+    @property
+    def _vit(self) -> Any:
+        # Releases before 5.23 put CLIP and SigLIP one level deeper.
+        return getattr(self.tower, "vision_model", self.tower)
+
+    @property
+    def _contributing(self) -> int:
+        """How many blocks the feature layer has behind it: hidden state 0 is the embedding."""
+        layer, blocks = int(self.model.config.vision_feature_layer), len(self.encoder_layers)
+        return layer if layer >= 0 else blocks + 1 + layer
+
+
+class LlavaNextAdapter(LlavaAdapter):
+    """LLaVA-NeXT: crops of one image are un-padded and get newlines."""
+
+    model_types = ("llava_next",)
+
+    def pixels(
+        self,
+        images: Sequence[Size],
+        crops: Sequence[Sequence[Size]],
+        batch: int,
+        generator: Generator,
+    ) -> Pixels:
+        """Return the crops with the images' sizes."""
+        import torch
+
+        pixels = super().pixels(images, crops, batch, generator)
+        pixels.inputs["image_sizes"] = torch.tensor([list(image) for image in images] * batch)
+        return pixels
+
+
+class LlavaOnevisionAdapter(LlavaNextAdapter):
+    """LLaVA-OneVision: as LLaVA-NeXT, with SigLIP; several images give base crops alone."""
+
+    model_types = ("llava_onevision",)
+
+    def pixels(
+        self,
+        images: Sequence[Size],
+        crops: Sequence[Sequence[Size]],
+        batch: int,
+        generator: Generator,
+    ) -> Pixels:
+        """Return the crops with the number of images per request."""
+        import torch
+
+        pixels = super().pixels(images, crops, batch, generator)
+        pixels.inputs["batch_num_images"] = torch.tensor([len(images)] * batch)
+        return pixels

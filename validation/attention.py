@@ -1,0 +1,83 @@
+"""Queries and keys as attention gets them, through transformers' own registry of attention.
+
+A registered implementation hands over what each attention module computes (projected, normed and
+rotated, whatever the family does) and then leaves the work to the implementation that it wraps.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from torch.nn import Module
+    from transformers import PreTrainedModel
+
+Implementation = Literal["eager", "sdpa"]
+
+
+class Seen(NamedTuple):
+    """What one call of an attention module attends with.
+
+    Attributes:
+        query: [B, h, n_q, d_h], with positions applied.
+        key: [B, h_kv, n_k, d_h], likewise, those of a cache included.
+        scaling: What the products are multiplied by before the softmax.
+    """
+
+    query: Tensor
+    key: Tensor
+    scaling: float
+
+
+#: Lists that collect what the attention modules under watch see.
+_WATCHED: dict[Module, list[Seen]] = {}
+
+
+@contextmanager
+def watching(module: Module) -> Iterator[list[Seen]]:
+    """Collect what an attention module sees, call by call.
+
+    The model's attention must be an `observable` one.
+    """
+    seen: list[Seen] = []
+    _WATCHED[module] = seen
+    try:
+        yield seen
+    finally:
+        del _WATCHED[module]
+
+
+def make_observable(model: PreTrainedModel) -> Implementation:
+    """Let `watching` see a model's attention; return the implementation that does the work."""
+    chosen = str(model.config._attn_implementation).removeprefix(_PREFIX)
+    name: Implementation = "eager" if chosen == "eager" else "sdpa"
+    _register(name)
+    model.set_attn_implementation(_PREFIX + name)
+    return name
+
+
+_PREFIX = "observed_"
+
+
+def _register(name: Implementation) -> None:
+    from transformers import AttentionInterface, masking_utils
+    from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+
+    if _PREFIX + name in ALL_ATTENTION_FUNCTIONS:
+        return
+    wrapped = None if name == "eager" else ALL_ATTENTION_FUNCTIONS[name]
+
+    def attend(module: Module, query: Tensor, key: Tensor, *rest: Any, **options: Any) -> Any:
+        if module in _WATCHED:
+            _WATCHED[module].append(Seen(query, key, float(options["scaling"])))
+        # Eager attention is no registered function: every modelling file has its own.
+        run = wrapped or sys.modules[type(module).__module__].eager_attention_forward
+        return run(module, query, key, *rest, **options)
+
+    AttentionInterface.register(_PREFIX + name, attend)
+    masks = masking_utils.ALL_MASK_ATTENTION_FUNCTIONS
+    masks.register(_PREFIX + name, masks[name])

@@ -1,0 +1,257 @@
+"""The closed form beside a counter: one real run, by component and kind of product."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from itertools import islice
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+from ..costmodel import Bill, Counting, InvalidInput, Report, evaluate
+from ..costmodel.operators import COMPONENTS
+from ..costmodel.plan import TokenPlan
+from ..costmodel.tokens import Size
+from .build import build
+from .counters import Count, CounterName, count
+from .forward import ROTARY, Driver, Place, Prefilled
+from .reduced import reduced
+from .reduction import Reduction
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Scale = Literal["full", "reduced"]
+Side = Literal["baseline", "scheduled"]
+Phase = Literal["prefill", "decode"]
+#: Decode forwards that a comparison runs at most.
+MOST_DECODE_FORWARDS = 64
+
+#: Kinds of product by the cost model's parts; the rest are linear.
+_KINDS = {"patch embedding": "convolution", "attention scores": "attention"}
+#: Components without attention, where a batched product is a linear layer on a slice; and products
+#: that choose tokens, which are of one kind, whatever operator a reducer uses for them.
+_WITHOUT_ATTENTION = {"connector": "linear", "head": "linear", "selection": "selection"}
+
+
+class Setting(NamedTuple):
+    """What counts what: a counter, the model's scale and where it runs."""
+
+    counter: CounterName
+    scale: Scale
+    device: str
+
+
+class Row(NamedTuple):
+    """FLOPs of one component and kind of product in one phase of one side.
+
+    Attributes:
+        counted: None where the counter has no formula for what ran; `unseen` names it.
+        unseen: Operators that are missing from `counted`.
+    """
+
+    setting: Setting
+    side: Side
+    phase: Phase
+    component: str
+    kind: str
+    analytic: int
+    counted: int | None
+    unseen: tuple[str, ...] = ()
+
+    @property
+    def difference(self) -> int | None:
+        """Counted less analytic."""
+        return None if self.counted is None else self.counted - self.analytic
+
+
+class Comparison(NamedTuple):
+    """One side's run under one counter.
+
+    Attributes:
+        rows: By phase, component and kind.
+        unseen: Operators that the counter has no formula for, and how often they ran; they are
+            no products, or a row says so.
+        tokens_per_layer: Tokens that each decoder layer processed.
+        decode_forwards: How many decode forwards were run.
+    """
+
+    setting: Setting
+    side: Side
+    rows: tuple[Row, ...]
+    unseen: dict[str, int]
+    tokens_per_layer: tuple[int, ...]
+    decode_forwards: int
+
+
+def check(report: Report) -> None:
+    """Refuse what no forward pass can be compared with.
+
+    Raises:
+        InvalidInput: A choice that changes the closed form but not what runs.
+    """
+    if report.workload.visual_tokens is not None:
+        raise InvalidInput(
+            "--visual-tokens",
+            report.workload.visual_tokens,
+            "replaces what the model's encoder makes, so there is nothing to run",
+            "choose the image size instead",
+        )
+    if report.workload.new_tokens - 1 > MOST_DECODE_FORWARDS:
+        raise InvalidInput(
+            "--new-tokens",
+            report.workload.new_tokens,
+            f"asks for more than {MOST_DECODE_FORWARDS} decode forwards",
+            f"give at most {MOST_DECODE_FORWARDS + 1}: each forward adds one key per layer",
+        )
+
+
+def compare(
+    report: Report,
+    setting: Setting,
+    progress: Callable[[str], None] = lambda _: None,
+    sides: tuple[Side, ...] = ("baseline", "scheduled"),
+) -> Iterator[Comparison]:
+    """Run both sides of a report under a counter, and yield each beside its closed form.
+
+    Every counter runs on eager attention. fvcore drops layers whose output nothing uses, so that
+    it is held against the contributing encoder layers.
+
+    Args:
+        report: The question.
+        setting: The counter, and the model that it counts.
+        progress: Is told what is being done.
+        sides: Which sides to run; without a schedule there is the baseline alone.
+
+    Raises:
+        InvalidInput: A model, schedule or device that cannot be run.
+        MissingExtra: A package is missing.
+    """
+    check(report)
+    model = report.model if setting.scale == "full" else reduced(report.model)
+    layers: Literal["computed", "contributing"] = (
+        "contributing" if setting.counter == "fvcore" else "computed"
+    )
+    counting = Counting(logits=report.counting.logits, encoder_layers=layers)
+    asked = evaluate(model, report.workload, report.schedule, counting)
+    progress(f"building {model.id} on {setting.device}")
+    driver = Driver(
+        build(
+            model,
+            setting.device,
+            dtype="bfloat16" if setting.device == "cuda" else "float32",
+            headroom=_headroom(asked, 2 if setting.device == "cuda" else 4),
+        )
+    )
+    for side in sides:
+        if side == "scheduled" and asked.schedule is None:
+            continue
+        progress(f"counting the {side} of {model.id} with {setting.counter}")
+        yield _compare_side(driver, asked, setting, side)
+
+
+def crops_per_image(plan: TokenPlan) -> list[list[Size]]:
+    """Return the crops of each image."""
+    crops = iter(plan.visual_input.crops)
+    return [list(islice(crops, count)) for count in plan.visual_input.crops_per_image]
+
+
+def _compare_side(driver: Driver, report: Report, setting: Setting, side: Side) -> Comparison:
+    import torch
+
+    scheduled = side == "scheduled"
+    plan = report.scheduled if scheduled else report.dense
+    request = driver.request(plan.images, crops_per_image(plan), plan.text_tokens, batch=plan.batch)
+    reduction = Reduction.of(report.schedule if scheduled else None, plan)
+    last: list[Prefilled] = []
+
+    def prefill() -> Tensor:
+        last.append(driver.prefill(request, reduction, logits=report.counting.logits))
+        return last[-1].logits
+
+    new_tokens = report.workload.new_tokens
+    forwards = max(1, new_tokens - 1)
+    ids = torch.zeros(plan.batch, 1, dtype=torch.int64)
+
+    def decode() -> list[Tensor]:
+        return [driver.decode(last[-1], ids) for _ in range(forwards)]
+
+    counts: dict[Phase, Count[Place]] = {
+        "prefill": count(prefill, driver.owners(), setting.counter)
+    }
+    decode_bill = report.decode_forward(1, scheduled=scheduled)
+    if new_tokens > 1:
+        decode_bill = report.bill("exact", scheduled=scheduled, phase="decode")
+    counts["decode"] = count(decode, driver.owners(), setting.counter)
+    bills: dict[Phase, Bill] = {
+        "prefill": report.bill("exact", scheduled=scheduled),
+        "decode": decode_bill,
+    }
+    unseen: Counter[str] = Counter()
+    rows: list[Row] = []
+    for phase, counted in counts.items():
+        unseen.update(counted.unseen)
+        rows += _rows(setting, side, phase, bills[phase], counted)
+    ranked = dict(sorted(unseen.items(), key=lambda item: (-item[1], item[0])))
+    return Comparison(setting, side, tuple(rows), ranked, tuple(last[-1].lengths), forwards)
+
+
+def _rows(
+    setting: Setting, side: Side, phase: Phase, bill: Bill, counted: Count[Place]
+) -> Iterator[Row]:
+    analytic: Counter[tuple[str, str]] = Counter()
+    for entry in bill.entries:
+        kind = _KINDS.get(entry.part, "linear")
+        kind = _WITHOUT_ATTENTION.get(entry.component, kind)
+        analytic[entry.component, kind] += entry.amount
+    measured: Counter[tuple[str, str]] = Counter()
+    for place, kinds in counted.flops.items():
+        if place == ROTARY:
+            continue
+        component = "outside the components" if place is None else place[0]
+        for name, flops in kinds.items():
+            measured[component, _WITHOUT_ATTENTION.get(component, name)] += flops
+    missing = tuple(counted.unseen_products)
+    order = [*COMPONENTS, "outside the components"]
+    for component, kind in sorted(
+        {*analytic, *measured}, key=lambda key: (order.index(key[0]), key[1])
+    ):
+        expected, found = analytic[component, kind], measured[component, kind]
+        hidden = tuple(name for name in missing if kind == _kind_of_unseen(name))
+        # A kind of which nothing was seen, and of which something ran unseen.
+        blind = bool(hidden) and not found
+        if expected or found:
+            yield Row(
+                setting,
+                side,
+                phase,
+                component,
+                kind,
+                expected,
+                None if blind else found,
+                hidden if blind else (),
+            )
+
+
+def _kind_of_unseen(name: str) -> str:
+    from .counters.kinds import kind_of
+
+    return kind_of(name)
+
+
+def _headroom(report: Report, bytes_per_value: int) -> int:
+    """Return bytes for the largest transients of a run: attention maps, logits and the cache.
+
+    The map of one eager layer [batch, h, n, n] in the number format and in float32, the logits
+    in float32, and keys and values of all layers.
+    """
+    decoder, vision, plan = report.model.decoder, report.model.vision, report.dense
+    n = max(plan.query)
+    maps = [
+        plan.batch * decoder.attention.num_attention_heads * n * n,
+        plan.batch * vision.attention.num_attention_heads * max(plan.encoder_pairs),
+    ]
+    positions = n if report.counting.logits == "all" else 1
+    logits = plan.batch * positions * decoder.vocab_size * 4
+    width = 2 * decoder.attention.num_key_value_heads * decoder.attention.head_dim
+    cache = plan.batch * sum(plan.kv_stored) * width * bytes_per_value
+    return max(maps) * (2 * bytes_per_value + 4) + logits + cache

@@ -1,0 +1,181 @@
+"""Every method on every family under every counter: `python -m vlm_tokencost.validation.matrix`.
+
+Writes all comparisons to docs/validation.json and their table into docs/validation.md.
+FlopCounterMode counts the models as they are, on meta; fvcore and torch.profiler count reduced
+ones, on the CPU.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from datetime import date
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ..costmodel import InvalidInput, Report, Workload, evaluate
+from ..costmodel.tokens import Size
+from ..costmodel.version import __version__
+from ..presets import list_methods, load_method, load_model
+from .compare import Comparison, Setting, Side, compare
+
+#: One model per family, with an image that a reduced model runs in seconds.
+MODELS: dict[str, Size | None] = {
+    "llava-1.5-7b": None,
+    "llava-next-mistral-7b": (336, 672),
+    "qwen2-vl-7b": (224, 280),
+    "qwen2.5-vl-7b": (224, 280),
+    "internvl3-8b": None,
+}
+SETTINGS = (
+    Setting("torch", "full", "meta"),
+    Setting("fvcore", "reduced", "cpu"),
+    Setting("profiler", "reduced", "cpu"),
+)
+#: The prefill's first token and three more: three decode forwards.
+NEW_TOKENS = 4
+BEGIN, END = "<!-- matrix -->\n", "<!-- end of matrix -->\n"
+
+
+class Case(NamedTuple):
+    """A model and a method; None is the dense model."""
+
+    model: str
+    method: str | None
+
+
+def cases() -> list[Case]:
+    """Return the matrix, models in rows."""
+    methods = (None, *list_methods())
+    return [Case(model, method) for model in MODELS for method in methods]
+
+
+def question(case: Case, setting: Setting) -> Report:
+    """Return what is asked of a counter in a case.
+
+    Raises:
+        InvalidInput: The method does not apply to the model.
+    """
+    model, image = load_model(case.model), MODELS[case.model]
+    images = (image,) if image and setting.scale == "reduced" else ()
+    workload = Workload(images=images, new_tokens=NEW_TOKENS)
+    schedule = load_method(case.method).schedule(model, workload) if case.method else None
+    return evaluate(model, workload, schedule)
+
+
+def measure(case: Case, progress: Callable[[str], None]) -> dict[str, Any]:
+    """Return the comparisons of a case under every counter, or why it does not apply."""
+    entry: dict[str, Any] = {"model": case.model, "method": case.method, "runs": []}
+    sides: tuple[Side, ...] = ("scheduled",) if case.method else ("baseline",)
+    for setting in SETTINGS:
+        try:
+            report = question(case, setting)
+        except InvalidInput as error:
+            return {**entry, "does_not_apply": f"{error.problem}"}
+        for result in compare(report, setting, progress, sides):
+            entry["runs"].append(_run(report, result))
+    return entry
+
+
+def _run(report: Report, result: Comparison) -> dict[str, Any]:
+    plan = report.scheduled
+    return {
+        **result.setting._asdict(),
+        "images": [f"{height}x{width}" for height, width in plan.images],
+        "tokens_per_layer": list(result.tokens_per_layer),
+        "decode_forwards": result.decode_forwards,
+        "rows": [
+            {
+                "phase": row.phase,
+                "component": row.component,
+                "operator": row.kind,
+                "analytic": row.analytic,
+                "counted": row.counted,
+                "difference": row.difference,
+                "unseen": list(row.unseen),
+            }
+            for row in result.rows
+        ],
+        "unseen": result.unseen,
+    }
+
+
+def table(document: dict[str, Any]) -> str:
+    """Return the document's entries as a Markdown table."""
+    lines = [
+        "| model | method | prefill, counted at full size [FLOP] | "
+        f"{NEW_TOKENS - 1} decode forwards [FLOP] | torch | fvcore | profiler |",
+        "| --- | --- | ---: | ---: | --- | --- | --- |",
+    ]
+    for entry in document["entries"]:
+        name = f"| {entry['model']} | {entry['method'] or 'dense'} |"
+        if "does_not_apply" in entry:
+            lines.append(f"{name} does not apply: {entry['does_not_apply']} | | | | |")
+            continue
+        full = entry["runs"][0]
+        prefill, decode = (
+            sum(row["counted"] for row in full["rows"] if row["phase"] == phase)
+            for phase in ("prefill", "decode")
+        )
+        verdicts = " | ".join(_verdict(run) for run in entry["runs"])
+        lines.append(f"{name} {prefill:,} | {decode:,} | {verdicts} |")
+    return "\n".join(lines) + "\n"
+
+
+def _verdict(run: dict[str, Any]) -> str:
+    compared = [row for row in run["rows"] if row["difference"] is not None]
+    blind = [name for row in run["rows"] for name in row["unseen"]]
+    largest = max(abs(row["difference"]) for row in compared)
+    text = f"{largest:,} in {len(compared)}"
+    return f"{text}, blind to {', '.join(dict.fromkeys(blind))}" if blind else text
+
+
+def run(progress: Callable[[str], None]) -> Iterator[dict[str, Any]]:
+    """Yield the entries of the matrix as they come."""
+    for number, case in enumerate(cases(), 1):
+        label = f"{number}/{len(cases())} {case.model} {case.method or 'dense'}"
+        yield measure(case, lambda text, label=label: progress(f"{label}: {text}"))  # type: ignore[misc]
+
+
+def main() -> int:
+    """Run the matrix and write both files; 1 if anything differs."""
+    import torch
+    import transformers
+    from fvcore import __version__ as fvcore_version
+
+    docs = Path(__file__).resolve().parents[1] / "docs"
+    entries = list(run(lambda text: print(text, file=sys.stderr, flush=True)))
+    document = {
+        "tokencost_version": __version__,
+        "date": date.today().isoformat(),
+        "torch": torch.__version__,
+        "transformers": transformers.__version__,
+        "fvcore": fvcore_version,
+        "unit": "FLOP",
+        "entries": entries,
+    }
+    _replace(docs / "validation.json", json.dumps(document, indent=1) + "\n")
+    page = docs / "validation.md"
+    text = page.read_text(encoding="utf-8")
+    head, rest = text.split(BEGIN)
+    _replace(page, head + BEGIN + table(document) + END + rest.split(END)[1])
+    differ = [
+        row
+        for entry in entries
+        for one in entry["runs"]
+        for row in one["rows"]
+        if row["difference"]
+    ]
+    print(f"{len(differ)} differences")
+    return 1 if differ else 0
+
+
+def _replace(path: Path, text: str) -> None:
+    temporary = path.with_name(path.name + ".part")
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(path)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,138 @@
+"""What a selection rule may do in a run; without one, tokens are evenly spaced, at no cost."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+
+from ..adapters import Adapter, Pixels
+from ..attention import Seen
+from ..prompt import Visual
+from ..sequence import Tokens
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class Stage(NamedTuple):
+    """What a rule may look at before a decoder layer that processes fewer visual tokens.
+
+    Attributes:
+        layer: The layer's index and module, the first to process `left` visual tokens.
+        tokens: The sequence so far.
+        tables: Rotary tables (cosine, sine) of that sequence.
+        seen: Queries and keys of the layer before, if the rule watches it.
+        left: Visual tokens to go on with.
+    """
+
+    layer: tuple[int, Any]
+    tokens: Tokens
+    tables: tuple[Tensor, Tensor]
+    seen: Seen | None
+    left: int
+
+
+class Rule:
+    """Evenly spaced tokens: what a schedule without a selection rule runs with.
+
+    Attributes:
+        watches_layer_before: Whether `stage` wants the queries and keys of the layer before.
+        renumbers: Whether survivors get position ids 0 to n − 1; families whose ids carry the
+            place in the image keep theirs.
+        ranks_in_encoder: Whether `after_connector` takes the place of `compress`.
+    """
+
+    watches_layer_before: ClassVar[bool] = False
+    renumbers: ClassVar[bool] = False
+    ranks_in_encoder: ClassVar[bool] = False
+
+    def __init__(self, adapter: Adapter) -> None:
+        """Take the family that the rule runs on."""
+        self.adapter = adapter
+
+    def begin(self, tokens: Tokens) -> None:
+        """Look at what enters layer 0 before stages reduce it."""
+
+    def stage(self, at: Stage) -> Tokens:
+        """Return the sequence that goes on."""
+        return at.tokens.keep(spaced(at.tokens, at.left))
+
+    def compress(self, tokens: Tokens, count: int) -> Tokens:
+        """Return the sequence that enters layer 0 with `count` visual tokens."""
+        return tokens.keep(spaced(tokens, count))
+
+    def before_connector(self, pixels: Pixels, run: Callable[[], Tensor], count: int) -> Visual:
+        """Return visual tokens of which `count` passed the connector.
+
+        Args:
+            pixels: The images.
+            run: Runs the tower and returns its states, class token first.
+            count: Tokens of one request, over all its crops.
+        """
+        states = without_class_token(self.adapter, run())
+        flat = states.reshape(pixels.batch, -1, states.shape[-1])
+        total = flat.shape[1]
+        places = [index * total // count for index in range(count)]
+        kept = self.adapter.connect(flat[:, places])
+        per_crop, ends = total // pixels.crop_count, 0
+        sizes = []
+        for crops in pixels.crops:
+            start, ends = ends, ends + len(crops) * per_crop
+            sizes.append(sum(start <= place < ends for place in places))
+        return Visual(split(kept, sizes), sizes)
+
+    def after_connector(
+        self, pixels: Pixels, run: Callable[[], list[Tensor]], count: int
+    ) -> Visual:
+        """Return `count` visual tokens after the connector, chosen by what the encoder attends to.
+
+        Args:
+            pixels: The images.
+            run: Runs encoder and connector and returns the visual tokens of each image.
+            count: Tokens of one request, over all its crops.
+        """
+        raise NotImplementedError
+
+    def in_encoder(
+        self, seen: Seen, states: Tensor, sizes: Tensor, merged: int
+    ) -> tuple[Tensor, Tensor]:
+        """Return states [X, n − merged, c] and sizes [X, n − merged] after a block's attention.
+
+        Neighbours are averaged, evenly spaced over the crop.
+        """
+        import torch
+
+        from ..reducers.tome import Matching, merge
+
+        protected = int(self.adapter.has_class_token)
+        length = states.shape[1]
+        evens, odds = (length + 1) // 2, length // 2
+        chosen = [protected + index * (odds - protected) // merged for index in range(merged)]
+        left = [index for index in range(evens) if index not in set(chosen)]
+
+        def rows(values: Sequence[int]) -> Tensor:
+            index = torch.tensor(values, device=states.device, dtype=torch.int64)
+            return index.expand(len(states), -1)
+
+        return merge(states, sizes, Matching(rows(chosen), rows(chosen), rows(left)))
+
+
+def split(tokens: Tensor, sizes: list[int]) -> list[Tensor]:
+    """Cut [batch, Σ sizes, width] into one tensor per image."""
+    import torch
+
+    return list(torch.split(tokens, sizes, dim=1))
+
+
+def without_class_token(adapter: Adapter, states: Tensor) -> Tensor:
+    """Return a tower's states without the class token."""
+    return states[:, 1:] if adapter.has_class_token else states
+
+
+def spaced(tokens: Tokens, count: int) -> Tensor:
+    """Return `count` evenly spaced ones of a sequence's visual tokens, [batch, count]."""
+    import torch
+
+    places = [index * tokens.visual // count for index in range(count)]
+    index = torch.tensor(places, device=tokens.states.device)
+    return index.expand(tokens.states.shape[0], -1)
