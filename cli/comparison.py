@@ -121,7 +121,10 @@ def _notes(result: Comparison) -> list[str]:
             f"fvcore, {result.side}: tracing drops layers whose output nothing uses; the closed "
             "form leaves them out too (contributing encoder layers)"
         )
-    named = ", ".join(f"{name} ×{times:,}" for name, times in result.unseen.items())
+    uncompared = {name for row in blind for name in row.unseen}
+    named = ", ".join(
+        f"{name} ×{times:,}" for name, times in result.unseen.items() if name not in uncompared
+    )
     if named:
         lines.append(
             f"{setting.counter}, {result.side}: without formula, 0 FLOP in both figures: {named}"

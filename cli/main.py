@@ -109,6 +109,8 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
             _fail(f"{clip(error.filename)} cannot be used ({error.strerror})", 1)
         _fail(f"the output cannot be written ({error.strerror}); free space or use --output", 1)
     except (KeyboardInterrupt, typer.Abort):
+        status = 130
+    if status == 130:  # typer turns an interrupt into this status, without a word
         _fail("interrupted", 130)
     sys.exit(status if isinstance(status, int) else 0)
 

@@ -45,7 +45,7 @@ def printed(command: str, folder: Path) -> str:
 def test_documents_show_commands():
     assert len(EXAMPLES) >= 8
     shown = {param.values[0].split()[1] for param in EXAMPLES}
-    assert shown >= {"ratio", "cost", "plot", "models"}
+    assert shown >= {"ratio", "cost", "plot", "validate", "methods", "models"}
 
 
 @pytest.mark.parametrize(("command", "output"), EXAMPLES)

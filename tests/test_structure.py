@@ -93,13 +93,13 @@ def test_type_checkers_see_the_folders():
         assert (ROOT / ".typing" / "vlm_tokencost" / folder).resolve() == ROOT / folder
 
 
-def modules_after(*words: str) -> set[str]:
+def modules_after(*words: str, status: int = 0) -> set[str]:
     """Return the top-level modules that a fresh process has imported after a command."""
     code = (
         "import sys, json\n"
         "from vlm_tokencost.cli.main import main\n"
         "try:\n    main(sys.argv[1:])\n"
-        "except SystemExit as end:\n    assert not end.code, end.code\n"
+        f"except SystemExit as end:\n    assert (end.code or 0) == {status}, end.code\n"
         "print(json.dumps(sorted({name.split('.')[0] for name in sys.modules})), file=sys.stderr)"
     )
     run = subprocess.run(
@@ -110,9 +110,21 @@ def modules_after(*words: str) -> set[str]:
 
 COMMANDS = [
     ("ratio", "--model", "llava-1.5-7b", "--prune-layer", "2", "--keep", "0.5"),
+    ("ratio", "--method", "fastv", "--model", "llava-1.5-7b"),
     ("cost", "--model", "qwen2.5-vl-7b", "--explain"),
+    ("cost", "--method", "tome", "--model", "llava-1.5-7b", "--budget", "64"),
     ("models", "list"),
     ("models", "show", "llava-1.5-7b"),
+    ("methods", "list"),
+    ("methods", "show", "visionzip"),
+]
+#: Mistakes in what is to be validated, each found at another place.
+MISTAKES = [
+    ("--model", "lava-1.5-7b"),
+    ("--model", "llava-1.5-7b", "--counter", "all", "--device", "meta"),
+    ("--model", "llava-1.5-7b", "--visual-tokens", "9"),
+    ("--model", "llava-1.5-7b", "--output", "/no/where/x.json"),
+    ("--model", "qwen2-vl-7b", "--tokens", "9", "--tokens-at", "before-connector"),
 ]
 
 
@@ -121,6 +133,11 @@ def test_calculator_commands_start_light(words):
     assert not modules_after(*words) & (HEAVY | {"numpy"})
     for form in ("json", "csv", "markdown", "latex"):
         assert not modules_after(*words, "--format", form) & (HEAVY | {"numpy", "rich"})
+
+
+@pytest.mark.parametrize("words", MISTAKES, ids=lambda words: " ".join(words[-2:]))
+def test_a_mistake_is_told_before_torch_is_imported(words):
+    assert not modules_after("validate", *words, status=2) & (HEAVY | {"numpy"})
 
 
 def test_light_start_test_can_fail(tmp_path):

@@ -11,6 +11,7 @@ from ..costmodel import Bill, Counting, InvalidInput, Report, evaluate
 from ..costmodel.operators import COMPONENTS
 from ..costmodel.plan import TokenPlan
 from ..costmodel.tokens import Size
+from .adapters import ADAPTERS
 from .build import build
 from .counters import Count, CounterName, count
 from .forward import ROTARY, Driver, Place, Prefilled
@@ -87,7 +88,8 @@ def check(report: Report) -> None:
     """Refuse what no forward pass can be compared with.
 
     Raises:
-        InvalidInput: A choice that changes the closed form but not what runs.
+        InvalidInput: A choice that changes the closed form but not what runs, or tokens that are
+            left out where the model needs all of them.
     """
     if report.workload.visual_tokens is not None:
         raise InvalidInput(
@@ -102,6 +104,17 @@ def check(report: Report) -> None:
             report.workload.new_tokens,
             f"asks for more than {MOST_DECODE_FORWARDS} decode forwards",
             f"give at most {MOST_DECODE_FORWARDS + 1}: each forward adds one key per layer",
+        )
+    adapter = ADAPTERS.get(report.model.model_type)
+    compressed = Reduction.of(report.schedule, report.scheduled).compressed
+    joins = adapter is not None and adapter.connector_joins_neighbours
+    if joins and compressed and compressed[1] == "before-connector":
+        raise InvalidInput(
+            "schedule",
+            None,
+            f"leaves {compressed[0]} tokens before the connector of {report.model.id}, which "
+            "joins neighbouring patches, so there is nothing to run",
+            "compress after-connector (--tokens-at, or compress.at in a file)",
         )
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ...costmodel import InvalidInput
+from ...costmodel import InvalidInput, MissingExtra
 from ..comparison import document
 from ..document import Document
 from ..export import deliver
@@ -62,22 +62,49 @@ def validate(
             "NAME",
         ),
     ] = None,
+    measure: Annotated[
+        bool,
+        option(
+            VALIDATION,
+            "--measure",
+            "Measure time and memory of the suite instead (cuda if there is one, else reduced "
+            "models on the cpu); --output FILE takes the results as they come, and a later run "
+            "goes on from it.",
+        ),
+    ] = False,
+    max_minutes: Annotated[
+        Text,
+        option(
+            VALIDATION,
+            "--max-minutes",
+            "With --measure: begin no case that would end later (default: 8.5).",
+            "MINUTES",
+        ),
+    ] = None,
 ) -> None:
     """Run the model in transformers, count its FLOPs, and compare with the closed form.
 
     Example: tokencost validate --model llava-1.5-7b --method fastv
     """
     request.refuse("does not change what runs", "leave it out", "causal", "encoder_layers")
+    if measure:
+        if counter is not None:
+            raise InvalidInput("--counter", counter, "cannot go with --measure", "leave it out")
+        from ..measuring import measure as run
+
+        run(request, sink, device, scale, max_minutes)
+        return
+    if max_minutes is not None:
+        raise InvalidInput("--max-minutes", max_minutes, "needs --measure", "add --measure")
     settings = _settings(counter, scale, device)
 
     def build() -> Document:
         report = request.report()
-        from ...validation.compare import check
+        from ...validation.compare import check, compare
 
         check(report)
+        _require(settings)
         with _spinner() as progress:
-            from ...validation.compare import compare
-
             for setting in settings:
                 results.extend(compare(report, setting, progress))
         return document(report, results)
@@ -91,7 +118,11 @@ def validate(
 
 
 def _settings(counter: str | None, scale: str | None, device: str | None) -> list[Setting]:
-    """Return what each chosen counter runs on."""
+    """Return what each chosen counter runs on.
+
+    Raises:
+        InvalidInput: A choice that is none, or that the counter cannot run on.
+    """
     chosen = one_of(counter or "torch", "--counter", (*COUNTERS, "all"))
     if scale is not None:
         one_of(scale, "--scale", SCALES)
@@ -111,13 +142,26 @@ def _settings(counter: str | None, scale: str | None, device: str | None) -> lis
                 "give --device cpu --scale reduced, or --counter torch",
             )
         settings.append((name, size, place))
-    from ...validation.build import require_device
-
-    for _, _, place in settings:
-        require_device(place)
     from ...validation.compare import Setting
 
     return [Setting(*setting) for setting in settings]
+
+
+def _require(settings: Sequence[Setting]) -> None:
+    """Make sure that devices and counters are there before anything runs.
+
+    Raises:
+        InvalidInput: A device that torch does not find.
+        MissingExtra: torch or fvcore is not installed.
+    """
+    from importlib.util import find_spec
+
+    from ...validation.build import require_device
+
+    for setting in settings:
+        require_device(setting.device)
+        if setting.counter == "fvcore" and find_spec("fvcore") is None:
+            raise MissingExtra("fvcore", "validation")
 
 
 @contextmanager

@@ -28,6 +28,7 @@ class Case(NamedTuple):
 
     @property
     def crop_count(self) -> int:
+        """Crops that pass the encoder."""
         return sum(map(len, self.crops))
 
     def __str__(self) -> str:
@@ -46,6 +47,7 @@ class Run:
     def __init__(
         self, driver: Driver, request: Request, reduction: Reduction | None, logits: Logits
     ) -> None:
+        """Run and count the prefill."""
         import torch
 
         self._driver, self._decodes, done = driver, [], []  # type: ignore[var-annotated]

@@ -34,6 +34,8 @@ class Reference:
         ids: Position ids, [B, n + new] or [3, B, n + new].
         visual: Which tokens are visual, [B, n].
         length: n, tokens of the prompt.
+        axes: Whether position ids are those in time, row and column.
+        marks: Whether a token of the vocabulary stands before and after each image.
     """
 
     def __init__(self, model: Any, inputs: Mapping[str, Any], new: Tensor) -> None:
@@ -55,7 +57,8 @@ class Reference:
         self.length = prompt.shape[1]
         self.states = torch.cat([seen["inputs_embeds"], appended], dim=1)
         ids = torch.arange(self.length).expand(prompt.shape)
-        self.axes = "mm_token_type_ids" in inputs  # positions in time, row and column
+        self.marks = model.config.model_type.startswith(("internvl", "qwen"))
+        self.axes = "mm_token_type_ids" in inputs
         if self.axes:
             ids = seen["position_ids"][-3:]
         behind = ids.max() + 1 + torch.arange(new.shape[1])
@@ -114,3 +117,24 @@ def relative_error(made: Tensor, expected: Tensor) -> float:
     """Return the largest difference as a share of the largest expected amount."""
     assert made.shape == expected.shape
     return float((made - expected).abs().max() / expected.abs().max())
+
+
+def rated(reference: Reference, weights: Tensor, sequence: int) -> list[float]:
+    """Return what each token receives from SparseVLM's raters by a full attention map.
+
+    They are the text tokens whose relevance, softmax over text of the products with the visual
+    tokens that enter layer 0, mean over those, exceeds the mean.
+    """
+    import torch
+
+    visual = torch.where(reference.visual[sequence])[0]
+    # Tokens that mark an image's ends are no text.
+    marks = reference.marks
+    near = {place + off for place in visual.tolist() for off in ((-1, 0, 1) if marks else (0,))}
+    text = [place for place in range(reference.length) if place not in near]
+    states = reference.states[sequence]
+    relevance = (states[visual] @ states[text].T).softmax(dim=1).mean(dim=0)
+    raters = torch.tensor(text)[relevance > relevance.mean()]
+    assert 0 < len(raters) < len(text) == 20
+    scores: list[float] = weights[sequence][:, raters].mean(dim=(0, 1)).tolist()
+    return scores

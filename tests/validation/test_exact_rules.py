@@ -128,7 +128,7 @@ def test_generation(run_of: RunOf, name: str, case: Case) -> None:
     ids=str,
 )
 def test_batch(run_of: RunOf, name: str, case: Case) -> None:
-    check(run_of, name, case, batch=3)
+    check(run_of, name, case, batch=2)
 
 
 def check(run_of: RunOf, name: str, case: Case, batch: int = 1) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
 from small_models import ONE_IMAGE, SEVERAL_IMAGES, Attention, Small, driven, own, request_of
+from vlm_tokencost.costmodel import InvalidInput
 from vlm_tokencost.validation.forward import Driver
 from vlm_tokencost.validation.reduction import Reduction
 
@@ -50,3 +52,49 @@ def test_keep_everything_is_the_models_own_generation(
         logits = driver.decode(prefilled, tokens[:, step : step + 1])
         assert torch.equal(logits[:, 0], generated.logits[step + 1]), f"decode forward {step + 1}"
     assert prefilled.cache.get_seq_length() == length + DECODE_FORWARDS
+
+
+# --- Refusals -------------------------------------------------------------------------------------
+
+LLAVA, QWENS, INTERNVL = ONE_IMAGE[0], ONE_IMAGE[4:], ONE_IMAGE[3]
+JOINS = "its connector joins neighbouring patches, so nothing can "
+
+
+def refused(case: Small, reduction: Reduction, sentence: str) -> None:
+    driver = driven(case.model)
+    with pytest.raises(InvalidInput, match=re.escape(sentence)):
+        driver.prefill(request_of(driver, case), reduction)
+
+
+@pytest.mark.parametrize("case", [INTERNVL, *QWENS], ids=str)
+def test_merging_where_the_connector_joins_neighbours(case: Small) -> None:
+    reduction = Reduction(merged=(1,) * 4, selection="tome")
+    refused(case, reduction, JOINS + "merge tokens inside the encoder; choose a method that")
+
+
+@pytest.mark.parametrize("rule", [None, "visionzip"])
+@pytest.mark.parametrize("case", [INTERNVL, *QWENS], ids=str)
+def test_reducing_before_a_connector_that_joins_neighbours(case: Small, rule: str | None) -> None:
+    reduction = Reduction(compressed=(4, "before-connector"), selection=rule)
+    refused(case, reduction, JOINS + "reduce tokens before the connector; choose a method that")
+
+
+def test_visual_tokens_that_the_model_does_not_make() -> None:
+    sentence = "visual_tokens 15 enter the LLM by the plan, but the model makes 16 of the image; "
+    refused(LLAVA, Reduction(entering=15), sentence)
+
+
+def test_a_rule_without_reducer() -> None:
+    sentence = "selection fasterv has no reducer; choose from fastv, pyramiddrop, visionzip, "
+    refused(LLAVA, Reduction(selection="fasterv"), sentence)
+
+
+def test_a_model_type_without_adapter() -> None:
+    class Config:
+        model_type = "llava_extra"
+
+    class Model:
+        config = Config()
+
+    with pytest.raises(InvalidInput, match=r"llava_extra has no adapter; choose from llava,"):
+        Driver(Model())  # type: ignore[arg-type]

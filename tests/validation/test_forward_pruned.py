@@ -95,7 +95,9 @@ def test_masked_reference(
         assert (origin.diff() > 0).all()
         for sequence, places in enumerate(origin):
             assert set(torch.where(~reference.visual[sequence])[0].tolist()) <= {*places.tolist()}
-    visual = {layer: int((tokens.kinds == VISUAL).sum(1)[0]) for layer, tokens in prefilled.stages.items()}
+    visual = {
+        layer: int((tokens.kinds == VISUAL).sum(1)[0]) for layer, tokens in prefilled.stages.items()
+    }
     assert visual == {
         layer: count
         for layer, count in enumerate(reduction.visual)

@@ -32,7 +32,9 @@ def test_places_and_states_of_a_kind() -> None:
     assert sequence.length == 9
     assert rows(sequence.places(VISUAL)) == [[2, 3, 4, 5]] * 2
     assert rows(sequence.places(TEXT)) == [[0, 7, 8]] * 2
-    assert rows(sequence.states_of(TEXT)) == [[[i, request] for i in (0, 7, 8)] for request in (0, 1)]
+    assert rows(sequence.states_of(TEXT)) == [
+        [[i, request] for i in (0, 7, 8)] for request in (0, 1)
+    ]
 
 
 @pytest.mark.parametrize("axes", [False, True])

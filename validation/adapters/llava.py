@@ -83,7 +83,9 @@ class LlavaAdapter(Adapter):
         if hasattr(vit, "pre_layrnorm"):
             states = vit.pre_layrnorm(states)
         feature = states
-        sizes = torch.ones(states.shape[:2], device=states.device)
+        # Never narrower than float32: a size of 257 does not exist in bfloat16.
+        wide = torch.promote_types(states.dtype, torch.float32)
+        sizes = torch.ones(states.shape[:2], device=states.device, dtype=wide)
         bias = None
         for index, block in enumerate(self.encoder_layers):
             with watching(block.self_attn) as seen:
