@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 
 from ..costmodel import InvalidInput
 from .document import Column, Document, Table
-from .files import not_the_schedule, replace
+from .files import not_the_schedule
 from .options import Format, Sink
 
 
@@ -32,6 +32,8 @@ def deliver(sink: Sink, build: Callable[[], Document], schedule: str | None = No
             # The reader left (`| head`): fine, but Python would complain at exit.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     else:
+        from ..presets.files import replace  # most answers go to standard output
+
         replace(path, text.encode())
 
 

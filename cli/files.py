@@ -1,4 +1,4 @@
-"""Output files: checked before any work, replaced in one step."""
+"""Output files, checked before any work."""
 
 from __future__ import annotations
 
@@ -52,26 +52,3 @@ def _problem(path: Path) -> str:
             return ""
     except OSError as error:
         return f"is in a directory that cannot be written to ({error.strerror})"
-
-
-def replace(path: Path, content: bytes) -> None:
-    """Write a file in one step: readers see the old content or the new, never a part."""
-    import tempfile
-
-    target = path.resolve()
-    mode = target.stat().st_mode & 0o777 if target.exists() else 0o666 & ~_umask()
-    handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        Path(name).chmod(mode)
-        Path(name).replace(target)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, get_args
+from typing import TYPE_CHECKING, get_args
 
 from ..costmodel import InvalidInput, Model, Schedule, Stage, Workload
 from ..costmodel.errors import clip
@@ -20,50 +19,48 @@ if TYPE_CHECKING:
 SCHEDULE_FIELDS = re.compile(r"(encoder|compress|stages|selection)\b")
 
 
-class Origin(Protocol):
-    """A schedule, and how its author is told that it does not fit."""
+class Origin:
+    """A schedule, and how its author is told that it does not fit.
 
-    @property
-    def schedule(self) -> Schedule | None:
-        """The schedule; None is the dense model."""
+    Attributes:
+        schedule: The schedule; None is the dense model.
+    """
 
-    def complaint(self, error: InvalidInput) -> InvalidInput:
-        """Return an error about a field of the schedule in the words of where it was given."""
-
-
-@dataclass(frozen=True)
-class OptionsOrigin:
-    """--prune-layer, --keep, --tokens, or nothing."""
-
-    schedule: Schedule | None
+    def __init__(self, schedule: Schedule | None) -> None:
+        """Keep the schedule."""
+        self.schedule = schedule
 
     def complaint(self, error: InvalidInput) -> InvalidInput:
-        """Name the field by the option that set it."""
+        """Return an error about a field of the schedule in the words of where it was given.
+
+        Options, as here, name the field by the option that set it.
+        """
         name = re.sub(r"^stages\.\d+\.first_layer$", "--prune-layer", error.field)
         name = re.sub(r"^stages\.\d+\.ratio$", "--keep", name)
         name = name.replace("compress.tokens", "--tokens")
         return InvalidInput(name, error.value, error.problem, error.way_out)
 
 
-@dataclass(frozen=True)
-class FileOrigin:
+class FileOrigin(Origin):
     """--schedule: a file, whose schedule --rounding may have changed."""
 
-    file: ScheduleFile
-    schedule: Schedule | None
+    def __init__(self, file: ScheduleFile, schedule: Schedule | None) -> None:
+        """Keep the file beside what became of its schedule."""
+        super().__init__(schedule)
+        self.file = file
 
     def complaint(self, error: InvalidInput) -> InvalidInput:
         """Name the file and the line."""
         return self.file.complaint(error, "--schedule")
 
 
-@dataclass(frozen=True)
-class MethodOrigin:
+class MethodOrigin(Origin):
     """--method and --budget."""
 
-    method: str
-    budget: str | None
-    schedule: Schedule | None
+    def __init__(self, method: str, budget: str | None, schedule: Schedule | None) -> None:
+        """Keep what was typed."""
+        super().__init__(schedule)
+        self.method, self.budget = method, budget
 
     def complaint(self, error: InvalidInput) -> InvalidInput:
         """Name the method, and what it led to; the user typed none of the schedule's fields."""
@@ -88,7 +85,7 @@ def origin_of(request: Request, model: Model, workload: Workload) -> Origin:
         raise InvalidInput("--budget", request.budget, "needs --method", "add --method ID")
     if request.schedule is not None:
         return _from_file(request)
-    return OptionsOrigin(_typed(request))
+    return Origin(_typed(request))
 
 
 def _from_method(request: Request, model: Model, workload: Workload) -> MethodOrigin:

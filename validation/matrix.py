@@ -18,6 +18,7 @@ from ..costmodel import InvalidInput, Report, Workload, evaluate
 from ..costmodel.tokens import Size
 from ..costmodel.version import __version__
 from ..presets import list_methods, load_method, load_model
+from ..presets.files import replace
 from .compare import Comparison, Setting, Side, compare
 
 #: One model per family, with an image that a reduced model runs in seconds.
@@ -155,11 +156,11 @@ def main() -> int:
         "unit": "FLOP",
         "entries": entries,
     }
-    _replace(docs / "validation.json", json.dumps(document, indent=1) + "\n")
+    replace(docs / "validation.json", (json.dumps(document, indent=1) + "\n").encode())
     page = docs / "validation.md"
     text = page.read_text(encoding="utf-8")
     head, rest = text.split(BEGIN)
-    _replace(page, head + BEGIN + table(document) + END + rest.split(END)[1])
+    replace(page, (head + BEGIN + table(document) + END + rest.split(END)[1]).encode())
     differ = [
         row
         for entry in entries
@@ -169,12 +170,6 @@ def main() -> int:
     ]
     print(f"{len(differ)} differences")
     return 1 if differ else 0
-
-
-def _replace(path: Path, text: str) -> None:
-    temporary = path.with_name(path.name + ".part")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...costmodel import InvalidInput, MissingExtra
-from ..files import replace, writable
+from ...presets.files import replace
+from ..files import writable
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

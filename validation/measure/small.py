@@ -1,0 +1,57 @@
+"""Models and images so small that the whole suite runs on a laptop's CPU."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ...costmodel import Model
+from ...costmodel.tokens import AnyresRule, FixedRule, NativeRule, Size, TilesRule
+from ..reduced import reduced
+
+#: Patches along a crop: full towers have 24 to 32.
+SMALL_SIDE = 8
+#: 8 × 8 = 64 visual tokens of Qwen-VL, in four windows where there are windows.
+SMALL_NATIVE_IMAGE: Size = (224, 224)
+
+
+def small(model: Model) -> Model:
+    """Return the reduced model with crops of 8 × 8 patches; native resolution takes small images.
+
+    Layers, token rule and grids of crops stay, only that each crop has fewer patches.
+    """
+    few = reduced(model)
+    rule, vision = few.token_rule, few.vision
+    if isinstance(rule, NativeRule):
+        return few
+    patch = vision.patch_embedding.patch_size
+    size = SMALL_SIDE * patch
+    full = _crop_size(rule)
+    changes: dict[str, Any] = {"default_image": _scaled(rule.default_image, full, size)}
+    if isinstance(rule, FixedRule):
+        changes["image_size"] = size
+    elif isinstance(rule, TilesRule):
+        changes["tile_size"] = size
+    else:
+        changes["crop_size"] = size
+        changes["resolutions"] = tuple(_scaled(one, full, size) for one in rule.resolutions)
+    missing = (full // patch) ** 2 - SMALL_SIDE**2
+    return type(few)(
+        **{
+            **dict(few),
+            "id": f"{few.id}, crops of {SMALL_SIDE} × {SMALL_SIDE} patches",
+            "token_rule": type(rule)(**{**dict(rule), **changes}),
+            "vision": type(vision)(
+                **{**dict(vision), "position_embeddings": vision.position_embeddings - missing}
+            ),
+        }
+    )
+
+
+def _crop_size(rule: FixedRule | AnyresRule | TilesRule) -> int:
+    if isinstance(rule, FixedRule):
+        return rule.image_size
+    return rule.tile_size if isinstance(rule, TilesRule) else rule.crop_size
+
+
+def _scaled(sides: tuple[int, int], full: int, size: int) -> Size:
+    return sides[0] * size // full, sides[1] * size // full
