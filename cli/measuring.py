@@ -55,6 +55,7 @@ def measure(
         raise InvalidInput("--format", sink.format, "cannot go with --measure", "leave it out")
     path = writable(str(sink.output))
     options = _options(request, device, scale, minutes)
+    _refuse_misfit(request, options)
     from ..validation.measure import markdown, run_suite
 
     with _bar() as progress:
@@ -86,6 +87,20 @@ def _options(
         given["max_minutes"] = _minutes(minutes)
     size = scale or ("full" if chosen == "cuda" else "reduced")
     return Options(device=chosen, scale=size, **given)  # type: ignore[arg-type]
+
+
+def _refuse_misfit(request: Request, options: Options) -> None:
+    """Refuse a model or a method that there is not, and a method that fits no model asked for."""
+    from ..validation.measure import plan_suite
+
+    try:
+        cases = plan_suite(options)
+    except InvalidInput as error:
+        raise request.renamed(error) from None
+    refusals = [case.refusal for case in cases if case.method is not None]
+    if request.method is not None and all(refusals):
+        hint = "choose another method or model"
+        raise InvalidInput("--method", request.method, f"cannot run: {refusals[0]}", hint)
 
 
 def _has_cuda() -> bool:

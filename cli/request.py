@@ -155,7 +155,7 @@ class Request:
         except InvalidInput as error:
             if origin and SCHEDULE_FIELDS.match(error.field):
                 raise origin.complaint(error) from None
-            raise self._renamed(error) from None
+            raise self.renamed(error) from None
 
     def refuse(self, reason: str, way_out: str, *names: str) -> None:
         """Refuse options that would be taken and have no effect.
@@ -209,8 +209,8 @@ class Request:
         }
         return Counting(causal=self.causal, **chosen)
 
-    def _renamed(self, error: InvalidInput) -> InvalidInput:
-        """Name a field by its option, if it has one."""
+    def renamed(self, error: InvalidInput) -> InvalidInput:
+        """Return an error that names a field by its option, if it has one."""
         if error.field not in {field.name for field in fields(self)}:
             return error
         return InvalidInput(flag(error.field), error.value, error.problem, error.way_out)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fractions import Fraction
 
-from ..costmodel import Report, TokenPlan
+from ..costmodel import Report
 from ..costmodel.flops import Convention
 from ..costmodel.schedule import ratio_text
 from .units import compact
@@ -37,20 +37,13 @@ def schedule_text(report: Report) -> str:
 
 def _encoder_text(report: Report) -> str:
     plan, vision = report.scheduled, report.model.vision
-    merged = merged_per_layer(plan)
+    merged = plan.merged_per_crop
     amounts = str(merged[0]) if len(set(merged)) == 1 else compact(merged)
     crops = len(plan.visual_input.crops)
     each = " of each crop" if crops > 1 else ""
     left = plan.encoder_ffn[vision.contributing_layers - 1] - vision.class_token * crops
     patches = f"{left} of {plan.encoder_positions} patches leave it"
     return f"encoder merges tokens{each} per layer ({amounts}): {patches}"
-
-
-def merged_per_layer(plan: TokenPlan) -> list[int]:
-    """Return the tokens that each encoder layer merges away in each crop."""
-    crops = len(plan.visual_input.crops)
-    layers = zip(plan.encoder_tokens, plan.encoder_ffn, strict=True)
-    return [(before - after) // crops for before, after in layers]
 
 
 def _visual(tokens: int) -> str:

@@ -10,7 +10,7 @@ from ..costmodel.memory import kv_cache_bytes
 from ..costmodel.tokens import Size
 from ..costmodel.version import __version__
 from .method_notes import method_notes, method_payload
-from .schedule_words import merged_per_layer, merges, off_grid, selection_rule, selection_text
+from .schedule_words import merges, off_grid, selection_rule, selection_text
 from .schedule_words import schedule_text as schedule_text
 from .units import compact, percent, with_prefix
 
@@ -203,6 +203,6 @@ def _encoder(report: Report) -> dict[str, Any] | None:
     if report.schedule is None or report.schedule.encoder is None:
         return None
     return {
-        "merged_per_layer": merged_per_layer(report.scheduled),
+        "merged_per_layer": list(report.scheduled.merged_per_crop),
         "tokens_per_layer": list(report.scheduled.encoder_tokens),
     }

@@ -9,7 +9,7 @@ from ..costmodel import formulas
 from ..costmodel.plan import TokenPlan, alike
 from ..costmodel.report import Report
 from ..costmodel.schedule import Stage, ratio_text
-from .schedule_words import merged_per_layer, merges
+from .schedule_words import merges
 from .units import ranges
 
 
@@ -85,7 +85,7 @@ def _encoder_step(plan: TokenPlan) -> str:
 
 def _merging_step(report: Report) -> str:
     plan, used = report.scheduled, report.model.vision.contributing_layers
-    merged = merged_per_layer(plan)[:used]
+    merged = plan.merged_per_crop[:used]
     crops = len(plan.visual_input.crops)
     left = plan.encoder_positions - crops * sum(merged)
     return f"{plan.encoder_positions} - {crops} · ({' + '.join(map(str, merged))}) = {left}"
@@ -93,7 +93,7 @@ def _merging_step(report: Report) -> str:
 
 def _merged_pairs(report: Report) -> str:
     plan, token = report.scheduled, int(report.model.vision.class_token)
-    merged, gone, steps = merged_per_layer(plan), 0, []
+    merged, gone, steps = plan.merged_per_crop, 0, []
     sizes = [rows * columns + token for rows, columns in plan.visual_input.crops]
     for layer, pairs in enumerate(plan.encoder_pairs):
         squares = " + ".join(

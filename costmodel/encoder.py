@@ -51,6 +51,13 @@ def encoder_tokens(
         return EncoderTokens(same, _encoder_pairs(vision, crops), same, 0)
     assert encoder is not None
     _check_place(model, encoder)
+    if not any(merged[: vision.contributing_layers]):
+        raise InvalidInput(
+            _FIELD,
+            None,
+            f"merges only in layers whose output is not used, from {vision.contributing_layers} on",
+            "merge in an earlier layer, or nowhere",
+        )
     _check_amounts(encoder, merged, min(rows * columns for rows, columns in crops))
     gone = tuple(accumulate(merged, initial=0))
     per_layer = tuple(tokens - len(crops) * removed for removed in gone)

@@ -63,6 +63,13 @@ class TokenPlan(NamedTuple):
         """Σ n_l / T over the visual tokens n_l of the T decoder layers."""
         return Fraction(sum(self.visual), len(self.visual))
 
+    @property
+    def merged_per_crop(self) -> tuple[int, ...]:
+        """Tokens that each encoder layer merges away in each crop."""
+        crops = len(self.visual_input.crops)
+        layers = zip(self.encoder_tokens, self.encoder_ffn, strict=True)
+        return tuple((before - after) // crops for before, after in layers)
+
     def with_visual(self, visual: tuple[int, ...]) -> TokenPlan:
         """Return the plan whose decoder layers process these visual tokens."""
         length = tuple(tokens + self.structural_tokens + self.text_tokens for tokens in visual)

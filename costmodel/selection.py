@@ -239,9 +239,9 @@ def _sparsevlm(
         rows, keys = batch * text, batch * stage.n
         pairs = batch * text * stage.n
         yield _scores(f"rows of the text tokens in layer {layer}", rows, keys, pairs, model.decoder)
-        recycled = recycling(stage.before, stage.after).recycled
+        tokens = recycling(stage.before, stage.after).recycled
         name = f"distances of recycled tokens for layer {stage.layer}"
-        yield _linear(name, batch * recycled, hidden, recycled)
+        yield _linear(name, batch * tokens, hidden, tokens)
 
 
 def recycling(before: int, after: int) -> Recycling:
@@ -258,8 +258,7 @@ def recycling(before: int, after: int) -> Recycling:
     """
 
     def split(kept: int) -> Recycling:
-        recycled = 3 * (before - kept) // 10 + 1
-        return Recycling(kept, recycled, recycled // 10 + 1)
+        return recycled(before, kept)
 
     # kept + clusters grows by 0 or 1 with each token kept, so every amount from `least` on occurs.
     least = 1 + split(1).clusters
@@ -268,6 +267,16 @@ def recycling(before: int, after: int) -> Recycling:
         raise _misfit("sparsevlm", problem, f"leave at least {least} of {before:,}")
     kept = bisect_right(range(after), after, key=lambda kept: kept + split(kept).clusters) - 1
     return split(kept)
+
+
+def recycled(before: int, kept: int) -> Recycling:
+    """Return what SparseVLM makes of `before` tokens when it keeps `kept` of them as they are.
+
+    >>> recycled(576, kept=300)
+    Recycling(kept=300, recycled=83, clusters=9)
+    """
+    tokens = 3 * (before - kept) // 10 + 1
+    return Recycling(kept, tokens, tokens // 10 + 1)
 
 
 def contextual_tokens(per_crop: int) -> int:

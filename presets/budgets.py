@@ -7,18 +7,25 @@ import math
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from fractions import Fraction
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
 from ..costmodel import InvalidInput, Stage
 from ..costmodel.numeric import Count, Positive, Spec
 from ..costmodel.schedule import EncoderMerge
+from ..costmodel.selection import recycled
 from .case import Case, Place, Position, Primitives, compressed, first_layers
 
 
 class Budget(Spec):
-    """What a number of tokens means, and the schedule that meets it."""
+    """What a number of tokens means, and the schedule that meets it.
+
+    Attributes:
+        meaning: The same in words, for the reader.
+    """
+
+    meaning: ClassVar[str]
 
     @abstractmethod
     def primitives(self, case: Case, budget: int) -> Primitives:
@@ -32,6 +39,7 @@ class Budget(Spec):
 class EnteringTokens(Budget):
     """The visual tokens that enter the LLM, of all crops together."""
 
+    meaning: ClassVar[str] = "the visual tokens that enter the LLM, of all crops together"
     strategy: Literal["entering-tokens"]
     at: Place
     per_crop: bool = False
@@ -39,13 +47,22 @@ class EnteringTokens(Budget):
     def primitives(self, case: Case, budget: int) -> Primitives:
         """Return the compression to the budget, which crops share equally if they must."""
         if self.per_crop:
-            share_per_crop(budget, len(case.crops))
+            crops, merged = len(case.crops), case.merge_size
+            candidates = case.patches // merged**2 + (case.class_token and merged == 1)
+            most = min(candidates * crops, case.visual_tokens) // crops * crops
+            if budget > most:
+                problem = f"is more than the {most:,} tokens that can be chosen"
+                raise InvalidInput("budget", budget, problem, f"give at most {most:,}")
+            share_per_crop(budget, crops)
         return compressed(case, self.at, tokens=budget)
 
 
 class AverageOfOneStage(Budget):
     """The average of the visual tokens over the decoder layers, reached by one stage."""
 
+    meaning: ClassVar[str] = (
+        "the average of the visual tokens over the decoder layers, reached by one stage"
+    )
     strategy: Literal["average-of-one-stage"]
     first_layer: Count
 
@@ -72,6 +89,9 @@ class AverageOfPyramid(Budget):
         grid: λ is the largest multiple of 1/grid whose average does not exceed the budget.
     """
 
+    meaning: ClassVar[str] = (
+        "the average of the visual tokens over the decoder layers, reached by a geometric pyramid"
+    )
     strategy: Literal["average-of-pyramid"]
     first_layers: tuple[Position, ...]
     grid: Positive
@@ -105,6 +125,9 @@ class KeptLists(Budget):
         lists: Kept tokens of each stage by budget; merged tokens come on top.
     """
 
+    meaning: ClassVar[str] = (
+        "the name of a published list of kept tokens per stage, or its share of another count"
+    )
     strategy: Literal["kept-lists"]
     first_layers: tuple[Position, ...]
     visual_tokens: Positive
@@ -129,15 +152,20 @@ class KeptLists(Budget):
 class MergedToTokens(Budget):
     """The visual tokens that enter the LLM, merged evenly over the contributing encoder blocks."""
 
+    meaning: ClassVar[str] = (
+        "the visual tokens that enter the LLM, merged evenly over the contributing encoder blocks"
+    )
     strategy: Literal["merged-to-tokens"]
 
     def primitives(self, case: Case, budget: int) -> Primitives:
         """Return what each block merges: equal numbers, the larger of two first."""
         crops, patches, blocks = len(case.crops), case.patches, case.encoder_layers
+        # A model with learned separators keeps them unless something merges.
+        most = (patches - (case.visual_tokens != patches * crops)) * crops
+        if budget > most:
+            problem = f"is more than merging can leave of {patches * crops:,} patches"
+            raise InvalidInput("budget", budget, problem, f"give at most {most:,}")
         left = share_per_crop(budget, crops)
-        if left > patches:
-            most = f"give at most {patches * crops:,}"
-            raise InvalidInput("budget", budget, "is more than the encoder has patches", most)
 
         def leaves_more(asked: int) -> bool:
             return patches - sum(self._spread(case, asked)) > left
@@ -163,13 +191,10 @@ class MergedToTokens(Budget):
 def with_clusters(kept: int, before: int) -> int:
     """Return the tokens of a stage that keeps `kept` of `before` and recycles some of the rest.
 
-    Of the dropped, ⌊0.3·dropped⌋ + 1 are recycled into ⌊recycled/10⌋ + 1 clusters.
-
     >>> with_clusters(300, before=576)
     309
     """
-    recycled = 3 * (before - kept) // 10 + 1
-    return min(before, kept + recycled // 10 + 1)
+    return min(before, kept + recycled(before, kept).clusters)
 
 
 def share_per_crop(budget: int, crops: int) -> int:

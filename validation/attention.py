@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+from ..costmodel import InvalidInput
+
 if TYPE_CHECKING:
     from torch import Tensor
     from torch.nn import Module
@@ -33,8 +35,8 @@ class Seen(NamedTuple):
     scaling: float
 
 
-#: Lists that collect what the attention modules under watch see.
-_WATCHED: dict[Module, list[Seen]] = {}
+#: Lists that collect what the attention modules under watch see, the innermost watch last.
+_WATCHED: dict[Module, list[list[Seen]]] = {}
 
 
 @contextmanager
@@ -44,17 +46,34 @@ def watching(module: Module) -> Iterator[list[Seen]]:
     The model's attention must be an `observable` one.
     """
     seen: list[Seen] = []
-    _WATCHED[module] = seen
+    watchers = _WATCHED.setdefault(module, [])
+    watchers.append(seen)
     try:
         yield seen
     finally:
-        del _WATCHED[module]
+        watchers.pop()
+        if not watchers:
+            del _WATCHED[module]
 
 
 def make_observable(model: PreTrainedModel) -> Implementation:
-    """Let `watching` see a model's attention; return the implementation that does the work."""
-    chosen = str(model.config._attn_implementation).removeprefix(_PREFIX)
-    name: Implementation = "eager" if chosen == "eager" else "sdpa"
+    """Let `watching` see a model's attention; return the implementation that does the work.
+
+    The model keeps the observable implementation, which computes the same.
+
+    Raises:
+        InvalidInput: Parts of the model attend differently, or neither "eager" nor "sdpa".
+    """
+    configs = (model.config, model.config.text_config, model.config.vision_config)
+    chosen = {str(part._attn_implementation).removeprefix(_PREFIX) for part in configs}
+    if chosen not in ({"eager"}, {"sdpa"}):
+        raise InvalidInput(
+            "attn_implementation",
+            " and ".join(sorted(chosen)),
+            "cannot be observed",
+            'build the model with "eager" or with "sdpa"',
+        )
+    name: Implementation = "eager" if chosen == {"eager"} else "sdpa"
     _register(name)
     model.set_attn_implementation(_PREFIX + name)
     return name
@@ -72,8 +91,8 @@ def _register(name: Implementation) -> None:
     wrapped = None if name == "eager" else ALL_ATTENTION_FUNCTIONS[name]
 
     def attend(module: Module, query: Tensor, key: Tensor, *rest: Any, **options: Any) -> Any:
-        if module in _WATCHED:
-            _WATCHED[module].append(Seen(query, key, float(options["scaling"])))
+        for seen in _WATCHED.get(module, ()):
+            seen.append(Seen(query, key, float(options["scaling"])))
         # Eager attention is no registered function: every modelling file has its own.
         run = wrapped or sys.modules[type(module).__module__].eager_attention_forward
         return run(module, query, key, *rest, **options)

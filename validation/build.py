@@ -39,6 +39,7 @@ def build(
     seed: int = 0,
     gain: float = 1.0,
     headroom: int = 0,
+    way_out: str = "give --scale reduced or --device meta",
 ) -> PreTrainedModel:
     """Return the transformers model of a preset, with reproducible random weights.
 
@@ -54,6 +55,7 @@ def build(
         seed: Of the weights.
         gain: Deviation of a matrix's outputs for inputs of deviation 1.
         headroom: Bytes to be left for activations and caches.
+        way_out: What to do if there is too little memory.
 
     Raises:
         InvalidInput: A device that is not there or has too little memory, an unknown device,
@@ -63,7 +65,7 @@ def build(
     _one_of("--dtype", dtype, tuple(DTYPES))
     if device != "meta":
         need = sum(model_parameters(model).values()) * DTYPES[dtype] + headroom
-        check_memory(device, need, model.id)
+        check_memory(device, need, model.id, way_out)
     built = build_from_config(config_of(model), device, dtype, attention, seed, gain)
     stored = sum(parameter.numel() for parameter in built.parameters())
     expected = sum(model_parameters(model).values())
@@ -131,7 +133,9 @@ def require_device(device: str) -> None:
         )
 
 
-def check_memory(device: str, need: int, what: str) -> None:
+def check_memory(
+    device: str, need: int, what: str, way_out: str = "give --scale reduced or --device meta"
+) -> None:
     """Make sure that `need` bytes are free on a device before they are allocated.
 
     Raises:
@@ -144,7 +148,7 @@ def check_memory(device: str, need: int, what: str) -> None:
             "--device",
             device,
             f"needs {need / 1e9:.1f} GB for {what}, {free / 1e9:.1f} GB are free",
-            "give --scale reduced or --device meta",
+            way_out,
         )
 
 

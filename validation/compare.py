@@ -98,6 +98,22 @@ def check(report: Report) -> None:
             "replaces what the model's encoder makes, so there is nothing to run",
             "choose the image size instead",
         )
+    if report.counting.causal:
+        raise InvalidInput("--causal", None, "hides pairs that every counter sees", "leave it out")
+    if report.counting.encoder_layers != "computed":
+        raise InvalidInput(
+            "--encoder-layers",
+            report.counting.encoder_layers,
+            "leaves out layers that the model runs",
+            "leave it out",
+        )
+    if min(report.scheduled.query) == 0:
+        raise InvalidInput(
+            "schedule",
+            None,
+            "leaves a layer without any token, so there is nothing to run",
+            "give at least 1 text token (--text-tokens)",
+        )
     if report.workload.new_tokens - 1 > MOST_DECODE_FORWARDS:
         raise InvalidInput(
             "--new-tokens",
@@ -153,6 +169,7 @@ def compare(
             setting.device,
             dtype="bfloat16" if setting.device == "cuda" else "float32",
             headroom=_headroom(asked, 2 if setting.device == "cuda" else 4),
+            way_out=_less_memory(setting),
         )
     )
     for side in sides:
@@ -249,6 +266,13 @@ def _kind_of_unseen(name: str) -> str:
     from .counters.kinds import kind_of
 
     return kind_of(name)
+
+
+def _less_memory(setting: Setting) -> str:
+    ways = ["give --scale reduced"] if setting.scale == "full" else []
+    if setting.counter == "torch" and setting.scale == "full":
+        ways.append("--device meta")
+    return " or ".join(ways) or "give a smaller --batch, --images or --image-size"
 
 
 def _headroom(report: Report, bytes_per_value: int) -> int:

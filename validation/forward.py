@@ -15,7 +15,7 @@ from ..costmodel import InvalidInput
 from ..costmodel.tokens import Size
 from .adapters import Adapter, Pixels, adapter_of
 from .attention import Seen, make_observable, watching
-from .prompt import Request, Visual, assemble, ids_and_kinds
+from .prompt import Request, Visual, assemble, prompt_of
 from .reduction import Reduction
 from .rules import Rule, Stage, rule_of, split, without_class_token
 from .sequence import Tokens
@@ -113,7 +113,7 @@ class Driver:
         Args:
             images: Sizes (height, width) of one request's images.
             crops: Per image, the patch grids (rows, columns) that pass the encoder.
-            text_tokens: N; the first 35 of them (or half) stand before the images.
+            text_tokens: N; the first 35 of them, half at most, stand before the images.
             batch: Requests, with different pixels and text.
             seed: Of the random numbers.
         """
@@ -130,7 +130,7 @@ class Driver:
 
     def ids(self, request: Request, counts: Sequence[int]) -> Tensor:
         """Return the ids [batch, n] of a prompt whose images have `counts` visual tokens."""
-        return ids_and_kinds(self.adapter, request, counts)[0]
+        return prompt_of(self.adapter, request, counts).ids
 
     def model_inputs(self, request: Request) -> dict[str, Any]:
         """Return what the whole model takes for a request, as its processor would make it."""
@@ -156,6 +156,9 @@ class Driver:
         import torch
 
         reduction = reduction or Reduction()
+        reduction.check(
+            len(self.adapter.encoder_layers), len(self.adapter.layers), request.text.shape[1]
+        )
         rule = rule_of(reduction.selection, self.adapter)
         with torch.no_grad():
             entered = self._entering(request, reduction, rule)
@@ -167,6 +170,14 @@ class Driver:
                     "leave out --visual-tokens",
                 )
             visual = reduction.visual or (entered.visual,) * len(self.adapter.layers)
+            reduction.check_amount("visual", visual[0], entered.visual)
+            if rule.watches_layer_before and 0 < visual[0] < entered.visual:
+                raise InvalidInput(
+                    "selection",
+                    reduction.selection,
+                    "looks at the layer before, and layer 0 has none",
+                    "reduce from layer 1 on",
+                )
             return self._decode_layers(entered, visual, rule, logits)
 
     def decode(self, prefilled: Prefilled, ids: Tensor) -> Tensor:
@@ -227,6 +238,7 @@ class Driver:
         sequence = assemble(self.adapter, request, visual)
         if compressed is None:
             return sequence
+        reduction.check_amount("compressed", count, sequence.visual)
         sequence = cast(Tokens, self.selector(rule.compress, sequence, count))
         return sequence if self.adapter.keeps_positions else sequence.renumbered()
 

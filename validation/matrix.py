@@ -146,8 +146,11 @@ def main() -> int:
     from fvcore import __version__ as fvcore_version
 
     docs = Path(__file__).resolve().parents[1] / "docs"
-    entries = list(run(lambda text: print(text, file=sys.stderr, flush=True)))
-    document = {
+    page = docs / "validation.md"
+    head, rest = page.read_text(encoding="utf-8").split(BEGIN)
+    tail = rest.split(END)[1]
+    entries: list[dict[str, Any]] = []
+    document: dict[str, Any] = {
         "tokencost_version": __version__,
         "date": date.today().isoformat(),
         "torch": torch.__version__,
@@ -156,11 +159,10 @@ def main() -> int:
         "unit": "FLOP",
         "entries": entries,
     }
-    replace(docs / "validation.json", (json.dumps(document, indent=1) + "\n").encode())
-    page = docs / "validation.md"
-    text = page.read_text(encoding="utf-8")
-    head, rest = text.split(BEGIN)
-    replace(page, (head + BEGIN + table(document) + END + rest.split(END)[1]).encode())
+    for entry in run(lambda text: print(text, file=sys.stderr, flush=True)):
+        entries.append(entry)
+        replace(docs / "validation.json", (json.dumps(document, indent=1) + "\n").encode())
+    replace(page, (head + BEGIN + table(document) + END + tail).encode())
     differ = [
         row
         for entry in entries

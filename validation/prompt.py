@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import accumulate
 from typing import TYPE_CHECKING, NamedTuple
 
 from .adapters import Adapter, Pixels
@@ -37,25 +36,35 @@ class Visual(NamedTuple):
     source: list[Tensor] | None = None
 
 
-def ids_and_kinds(
-    adapter: Adapter, request: Request, counts: Sequence[int]
-) -> tuple[Tensor, list[int]]:
-    """Return the ids [batch, n] of a prompt and the kind of each token.
+class Prompt(NamedTuple):
+    """A prompt whose images stand one behind the other in the text.
 
-    The images, with `counts` visual tokens, stand one behind the other in the text.
+    Attributes:
+        ids: [batch, n], on the host.
+        kinds: TEXT, STRUCTURAL or VISUAL, of each token.
+        starts: Where the visual tokens of each image begin.
     """
+
+    ids: Tensor
+    kinds: list[int]
+    starts: list[int]
+
+
+def prompt_of(adapter: Adapter, request: Request, counts: Sequence[int]) -> Prompt:
+    """Return the prompt in which each image has so many visual tokens as `counts` says."""
     import torch
 
     before, placeholder, after = adapter.special_ids()
     batch, total = request.text.shape
-    system = min(SYSTEM_TOKENS, (total + 1) // 2)
-    ids, kinds = [request.text[:, :system]], [TEXT] * system
+    system = min(SYSTEM_TOKENS, total // 2)
+    ids, kinds, starts = [request.text[:, :system]], [TEXT] * system, []
     for count in counts:
-        image = torch.tensor([*before, *[placeholder] * count, *after])
+        starts.append(len(kinds) + len(before))
+        image = torch.tensor([*before, *[placeholder] * count, *after], dtype=torch.int64)
         ids.append(image.expand(batch, -1))
         kinds += [STRUCTURAL] * len(before) + [VISUAL] * count + [STRUCTURAL] * len(after)
     ids.append(request.text[:, system:])
-    return torch.cat(ids, dim=1), kinds + [TEXT] * (total - system)
+    return Prompt(torch.cat(ids, dim=1), kinds + [TEXT] * (total - system), starts)
 
 
 def assemble(adapter: Adapter, request: Request, visual: Visual) -> Tokens:
@@ -67,13 +76,10 @@ def assemble(adapter: Adapter, request: Request, visual: Visual) -> Tokens:
     import torch
 
     device = adapter.model.device
-    ids, kinds = ids_and_kinds(adapter, request, visual.dense)
+    ids, kinds, starts = prompt_of(adapter, request, visual.dense)
     positions = adapter.positions(request.pixels, ids).to(device)
     embedded = adapter.embed(ids)
     place = torch.arange(ids.shape[1], device=device).expand(ids.shape)
-    # Pieces that are no visual tokens end where an image's tokens begin.
-    begins = [index for index, kind in enumerate(kinds) if kind == VISUAL]
-    starts = [begins[offset] for offset in accumulate((0, *visual.dense[:-1]))]
     states, places, left = [], [], []
     done = 0
     for image, (tokens, start) in enumerate(zip(visual.tokens, starts, strict=True)):

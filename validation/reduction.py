@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Literal, NamedTuple
 
-from ..costmodel import Schedule
+from ..costmodel import InvalidInput, Schedule
 from ..costmodel.plan import TokenPlan
 
 
@@ -31,14 +32,52 @@ class Reduction(NamedTuple):
         entering = plan.entering_visual_tokens
         if schedule is None:
             return cls(entering=entering)
-        encoder, compress = schedule.encoder, schedule.compress
-        crops = len(plan.visual_input.crops)
-        merged = tuple(
-            (before - after) // crops
-            for before, after in zip(plan.encoder_tokens, plan.encoder_ffn, strict=True)
-        )
-        left = plan.dense_visual_tokens if encoder is None else None
+        compress = schedule.compress
+        merged = plan.merged_per_crop
+        left = None if any(merged) else plan.dense_visual_tokens
         compressed = None if compress is None or entering == left else (entering, compress.at)
         return cls(
             merged if any(merged) else (), compressed, plan.visual, entering, schedule.selection
         )
+
+    def check(self, blocks: int, layers: int, text_tokens: int) -> None:
+        """Refuse what no run could carry out.
+
+        Args:
+            blocks: Encoder blocks of the model.
+            layers: Decoder layers of the model.
+            text_tokens: Text tokens of the request.
+
+        Raises:
+            InvalidInput: Lists of another length, amounts that grow, or a rule without what it
+                looks at.
+        """
+        for field, amounts, length in (
+            ("reduction.merged", self.merged, blocks),
+            ("reduction.visual", self.visual, layers),
+        ):
+            if amounts and (len(amounts) != length or min(amounts) < 0):
+                raise InvalidInput(
+                    field, None, f"is no list of {length} amounts", "give one per layer"
+                )
+        if any(later > earlier for earlier, later in pairwise(self.visual)):
+            raise InvalidInput("reduction.visual", None, "grows", "give amounts that shrink")
+        if self.compressed and self.compressed[0] < 1:
+            raise InvalidInput(
+                "reduction.compressed", self.compressed[0], "leaves no token", "give 1 or more"
+            )
+        if self.selection == "sparsevlm" and not text_tokens:
+            raise InvalidInput(
+                "selection", self.selection, "rates by text tokens", "give at least 1 of them"
+            )
+
+    def check_amount(self, field: str, tokens: int, most: int) -> None:
+        """Refuse to keep more visual tokens than there are.
+
+        Raises:
+            InvalidInput: `tokens` exceeds `most`.
+        """
+        if tokens > most:
+            raise InvalidInput(
+                f"reduction.{field}", tokens, f"exceeds the {most:,} visual tokens", "give fewer"
+            )

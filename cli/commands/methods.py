@@ -137,7 +137,7 @@ def _card(method: Method) -> Document:
         facts=(
             ("summary", method.summary),
             ("selection", method.selection),
-            ("a budget is", _meaning(method.budget)),
+            ("a budget is", method.budget.meaning),
             ("published", _published(method) or "no budgets"),
         ),
         tables=(
@@ -157,11 +157,6 @@ def _card(method: Method) -> Document:
         },
         records=tuple({"method": method.id, "model": EXAMPLE, **row} for row in rows),
     )
-
-
-def _meaning(strategy: object) -> str:
-    first = (type(strategy).__doc__ or "").strip().splitlines()[0].rstrip(".")
-    return first[0].lower() + first[1:]
 
 
 def _settings(method: Method) -> list[tuple[int | None, Report]]:

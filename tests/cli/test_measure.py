@@ -71,8 +71,18 @@ def test_a_part_of_the_suite(tokencost, asked, tmp_path):
         (["--output", "m.json", "--device", "meta"], "--device meta has shapes and no time"),
         (["--output", "m.json", "--device", "tpu"], "--device tpu is not a choice"),
         (["--output", "m.json", "--scale", "tiny"], "--scale tiny is not a choice"),
-        (["--output", "m.json", "--device", "cpu", "--model", "llava"], "did you mean"),
-        (["--output", "m.json", "--device", "cpu", "--method", "fastw"], "did you mean fastv"),
+        (
+            ["--output", "m.json", "--device", "cpu", "--model", "llava"],
+            "--model llava is not known",
+        ),
+        (
+            ["--output", "m.json", "--device", "cpu", "--model", "qwen2-vl-7b", "--method", "tome"],
+            "--method tome cannot run: ",
+        ),
+        (
+            ["--output", "m.json", "--device", "cpu", "--method", "fastw"],
+            "--method fastw is not known; did you mean fastv",
+        ),
     ],
 )
 def test_mistakes(tokencost, tmp_path, monkeypatch, words, sentence):

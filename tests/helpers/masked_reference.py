@@ -123,7 +123,7 @@ def rated(reference: Reference, weights: Tensor, sequence: int) -> list[float]:
     """Return what each token receives from SparseVLM's raters by a full attention map.
 
     They are the text tokens whose relevance, softmax over text of the products with the visual
-    tokens that enter layer 0, mean over those, exceeds the mean.
+    tokens that enter layer 0, mean over those, exceeds the mean, and that stand behind the images.
     """
     import torch
 
@@ -135,6 +135,8 @@ def rated(reference: Reference, weights: Tensor, sequence: int) -> list[float]:
     states = reference.states[sequence]
     relevance = (states[visual] @ states[text].T).softmax(dim=1).mean(dim=0)
     raters = torch.tensor(text)[relevance > relevance.mean()]
+    # Text before the images sees none of them.
+    raters = raters[raters > visual[-1]]
     assert 0 < len(raters) < len(text) == 20
     scores: list[float] = weights[sequence][:, raters].mean(dim=(0, 1)).tolist()
     return scores

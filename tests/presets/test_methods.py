@@ -10,7 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from refusals import refusal
-from vlm_tokencost.costmodel import InvalidInput, TokencostError, UnknownName, Workload, plan
+from vlm_tokencost.costmodel import (
+    InvalidInput,
+    TokencostError,
+    UnknownName,
+    Workload,
+    evaluate,
+    plan,
+)
 from vlm_tokencost.costmodel.selection import recycling
 from vlm_tokencost.presets import list_methods, list_models, load_method, load_model, method
 
@@ -253,10 +260,22 @@ def test_crops_share_a_budget_equally(name):
     assert least.way_out == "give 5"
 
 
-def test_tome_merges_no_more_patches_than_there_are():
-    # LLaVA-NeXT's 2928 tokens hold 48 separators: the encoder has 5·576 patches
-    error = refusal(load_method("tome").schedule, load_model(NEXT), None, 2925)
-    assert "2,880" in error.way_out
+@pytest.mark.parametrize("budget", [2880, 2925, 2928])
+def test_tome_merges_something_or_nothing(budget):
+    # LLaVA-NeXT's 2928 tokens hold 48 separators, which go with the first of 5·576 patches that
+    # merges: at most 5·575 tokens can be had
+    error = refusal(load_method("tome").schedule, load_model(NEXT), None, budget)
+    assert error.way_out == "give at most 2,875"
+    schedule = load_method("tome").schedule(load_model(NEXT), None, 2875)
+    assert evaluate(load_model(NEXT), None, schedule).scheduled.query[0] == 2875 + 64
+
+
+@pytest.mark.parametrize("budget", [2886, 2927, 2928])
+def test_visionzip_chooses_among_the_encoders_tokens(budget):
+    # 5 crops of 577 tokens, the class token among them
+    error = refusal(load_method("visionzip").schedule, load_model(NEXT), None, budget)
+    assert error.way_out == "give at most 2,885"
+    assert load_method("visionzip").schedule(load_model(NEXT), None, 2885).compress.tokens == 2885
 
 
 def test_tome_needs_blocks_enough():

@@ -68,7 +68,8 @@ def refused(case: Small, reduction: Reduction, sentence: str) -> None:
 
 @pytest.mark.parametrize("case", [INTERNVL, *QWENS], ids=str)
 def test_merging_where_the_connector_joins_neighbours(case: Small) -> None:
-    reduction = Reduction(merged=(1,) * 4, selection="tome")
+    blocks = len(driven(case.model).adapter.encoder_layers)
+    reduction = Reduction(merged=(1,) * blocks, selection="tome")
     refused(case, reduction, JOINS + "merge tokens inside the encoder; choose a method that")
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from ...costmodel.tokens import Size
 from ..attention import watching
+from ..reducers.tome import proportional_bias
 from .base import Adapter, Merge, Pixels, Ranking
 
 if TYPE_CHECKING:
@@ -92,7 +93,7 @@ class LlavaAdapter(Adapter):
                 attended, _ = block.self_attn(block.layer_norm1(states), attention_mask=bias)
             states, sizes = merge(index, seen[0], states + attended, sizes)
             if states.shape[1] != attended.shape[1]:
-                bias = sizes.log()[:, None, None].to(states.dtype)
+                bias = proportional_bias(sizes).to(states.dtype)
             states = states + block.mlp(block.layer_norm2(states))
             if index + 1 == self._contributing:
                 feature = states

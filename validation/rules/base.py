@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 from ..adapters import Adapter, Pixels
 from ..attention import Seen
 from ..prompt import Visual
+from ..reducers.common import check_count
 from ..sequence import Tokens
 
 if TYPE_CHECKING:
@@ -72,6 +73,7 @@ class Rule:
         states = without_class_token(self.adapter, run())
         flat = states.reshape(pixels.batch, -1, states.shape[-1])
         total = flat.shape[1]
+        check_count("reduction.compressed", count, total, least=1)
         places = [index * total // count for index in range(count)]
         kept = self.adapter.connect(flat[:, places])
         per_crop, ends = total // pixels.crop_count, 0

@@ -54,10 +54,15 @@ class SparseVLM(Rule):
     renumbers = True
 
     def begin(self, tokens: Tokens) -> None:
-        """Choose the raters among all text tokens."""
+        """Choose the raters among all text tokens.
+
+        Text before the images sees none of them, so it rates only if nothing else would.
+        """
         from ..reducers.sparsevlm import raters
 
-        self.raters = raters(tokens.states_of(VISUAL), tokens.states_of(TEXT))
+        chosen = raters(tokens.states_of(VISUAL), tokens.states_of(TEXT))
+        behind = chosen & (tokens.places(TEXT) > tokens.places(VISUAL)[:, -1:])
+        self.raters = behind | (chosen & ~behind.any(dim=1, keepdim=True))
 
     def stage(self, at: Stage) -> Tokens:
         """Keep by the raters' attention in the layer before, and recycle."""
