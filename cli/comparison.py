@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from ..costmodel import Report
 from .document import Column, Document, Table
+from .method_notes import method_notes
+from .schedule_words import schedule_text, selection_text
 from .summary import facts, heading, provenance
 
 if TYPE_CHECKING:
@@ -24,9 +26,9 @@ def document(report: Report, results: Sequence[Comparison]) -> Document:
     records = [_record(row) for result in results for row in result.rows]
     return Document(
         title=f"{report.model.id}: closed form against real forward passes",
-        facts=facts(report, ("exact",)),
+        facts=(*facts(report, ("exact",)), ("counted", _counted(report, results))),
         tables=tuple(_table(result) for result in results),
-        notes=(*(note for result in results for note in _notes(result)), _versions_text()),
+        notes=(*_run_notes(report), *_counter_notes(results), _versions_text()),
         sentence=_sentence(report, results),
         payload={
             **heading(report),
@@ -132,16 +134,51 @@ def _notes(result: Comparison) -> list[str]:
     return lines
 
 
+def _run_notes(report: Report) -> list[str]:
+    """Return where the schedule comes from and what chooses its tokens."""
+    chooses = []
+    if report.schedule is not None:
+        chooses.append(f"selection: {selection_text(report, ('exact',))}")
+    return [*chooses, *method_notes(report.schedule)]
+
+
+def _counter_notes(results: Sequence[Comparison]) -> list[str]:
+    """Return what counters see besides products, and what each of them cannot see."""
+    lines = []
+    counters = {result.setting.counter for result in results}
+    if "fvcore" in counters:
+        lines.append("fvcore has formulas for norms as well, of 1 to 5 a value: left out here")
+    if "profiler" in counters:
+        lines.append(
+            "torch.profiler has formulas for elementwise mul and add as well: left out here"
+        )
+    return [*lines, *(note for result in results for note in _notes(result))]
+
+
+def _counted(report: Report, results: Sequence[Comparison]) -> str:
+    forwards = max((result.decode_forwards for result in results), default=1)
+    return f"the prefill, and {forwards} decode forward{'s' * (forwards > 1)} behind it"
+
+
 def _sentence(report: Report, results: Sequence[Comparison]) -> str:
     rows = [row for result in results for row in result.rows if row.counted is not None]
+    blind = [row for result in results for row in result.rows if row.counted is None]
     wrong = sum(bool(row.difference) for row in rows)
-    counters = ", ".join(dict.fromkeys(COUNTERS[row.setting.counter] for row in rows))
-    if wrong:
-        return f"{wrong} of {len(rows)} comparisons differ ({counters})."
-    return (
-        f"For {report.model.id}, closed form and count agree to the last FLOP in all "
-        f"{len(rows)} comparisons ({counters})."
+    models = dict.fromkeys(
+        report.model.id if one.setting.scale == "full" else f"{report.model.id} at small widths"
+        for one in results
     )
+    counters = ", ".join(dict.fromkeys(COUNTERS[row.setting.counter] for row in rows))
+    scope = f"{' and '.join(models)}, batch {report.workload.batch}"
+    if report.schedule is not None:
+        scope += f", dense and scheduled ({schedule_text(report)})"
+    if wrong:
+        verdict = f"closed form and count differ in {wrong} of {len(rows)} comparisons"
+    else:
+        verdict = f"closed form and count agree to the last FLOP in all {len(rows)} comparisons"
+    unseen = ", ".join(dict.fromkeys(name for row in blind for name in row.unseen))
+    rest = f"; {len(blind)} could not be compared ({unseen})" if blind else ""
+    return f"For {scope}, {verdict} ({counters}){rest}."
 
 
 def _versions() -> dict[str, str | None]:

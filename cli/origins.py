@@ -67,8 +67,11 @@ class MethodOrigin(Origin):
         asked = self.method if self.budget is None else f"{self.method} --budget {self.budget}"
         value = "" if error.value is None else f" {clip(error.value, 40)}"
         way_out = error.way_out
-        if error.field != "selection":
-            way_out = "choose another method, model or --budget"
+        if error.field.startswith("encoder"):
+            value, way_out = "", "choose another method, or a LLaVA model"
+        elif error.field != "selection":
+            others = "method or model" if self.budget is None else "method, model or --budget"
+            way_out = f"choose another {others}"
         problem = f"leads to {error.field}{value}, which {error.problem}"
         return InvalidInput("--method", asked, problem, way_out)
 

@@ -27,6 +27,10 @@ class Budget(Spec):
 
     meaning: ClassVar[str]
 
+    def most(self, case: Case) -> int | None:
+        """Return the largest budget that can be met; None if the strategy lists those it knows."""
+        return case.visual_tokens
+
     @abstractmethod
     def primitives(self, case: Case, budget: int) -> Primitives:
         """Return the fields of the schedule.
@@ -44,16 +48,16 @@ class EnteringTokens(Budget):
     at: Place
     per_crop: bool = False
 
+    def most(self, case: Case) -> int | None:
+        """Return all visual tokens, or what passes the connector if crops share equally."""
+        if not self.per_crop:
+            return case.visual_tokens
+        return case.patches // case.merge_size**2 * len(case.crops)
+
     def primitives(self, case: Case, budget: int) -> Primitives:
         """Return the compression to the budget, which crops share equally if they must."""
         if self.per_crop:
-            crops, merged = len(case.crops), case.merge_size
-            candidates = case.patches // merged**2 + (case.class_token and merged == 1)
-            most = min(candidates * crops, case.visual_tokens) // crops * crops
-            if budget > most:
-                problem = f"is more than the {most:,} tokens that can be chosen"
-                raise InvalidInput("budget", budget, problem, f"give at most {most:,}")
-            share_per_crop(budget, crops)
+            share_per_crop(budget, len(case.crops))
         return compressed(case, self.at, tokens=budget)
 
 
@@ -133,13 +137,21 @@ class KeptLists(Budget):
     visual_tokens: Positive
     lists: dict[int, tuple[Positive, ...]]
 
+    def most(self, case: Case) -> int | None:
+        """Return None: what is in no list is refused with the lists."""
+        return None
+
     def primitives(self, case: Case, budget: int) -> Primitives:
         """Return a stage per entry of the list, with the clusters that its dropped become."""
         scale = Fraction(case.visual_tokens, self.visual_tokens)
         nearest = min(self.lists, key=lambda name: abs(name * scale - budget))
         if abs(nearest * scale - budget) >= 1:
-            known = ", ".join(f"{max(1, math.floor(name * scale)):,}" for name in self.lists)
-            problem = f"is not a published budget of {case.visual_tokens:,} visual tokens"
+            shares = dict.fromkeys(max(1, math.floor(name * scale)) for name in self.lists)
+            known = ", ".join(f"{share:,}" for share in shares)
+            lists = ", ".join(map(str, self.lists))
+            problem = f"has no published list ({lists} of {self.visual_tokens:,})"
+            if scale != 1:
+                problem += f", nor is it such a share of {case.visual_tokens:,} visual tokens"
             raise InvalidInput("budget", budget, problem, f"choose from {known}")
         before, amounts = case.visual_tokens, []
         for kept in self.lists[nearest]:
@@ -157,14 +169,16 @@ class MergedToTokens(Budget):
     )
     strategy: Literal["merged-to-tokens"]
 
+    def most(self, case: Case) -> int | None:
+        """Return all patches; one less per crop where separators stay unless something merges."""
+        if case.merge_size > 1:
+            return None  # no budget fits: the model is refused where the schedule is priced
+        crops, patches = len(case.crops), case.patches
+        return (patches - (case.visual_tokens != patches * crops)) * crops
+
     def primitives(self, case: Case, budget: int) -> Primitives:
         """Return what each block merges: equal numbers, the larger of two first."""
         crops, patches, blocks = len(case.crops), case.patches, case.encoder_layers
-        # A model with learned separators keeps them unless something merges.
-        most = (patches - (case.visual_tokens != patches * crops)) * crops
-        if budget > most:
-            problem = f"is more than merging can leave of {patches * crops:,} patches"
-            raise InvalidInput("budget", budget, problem, f"give at most {most:,}")
         left = share_per_crop(budget, crops)
 
         def leaves_more(asked: int) -> bool:

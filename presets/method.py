@@ -134,13 +134,14 @@ class Method(Spec):
             if not isinstance(self.default, BudgetShare):
                 return self.default.primitives(case)
             budget = max(1, math.floor(self.default.share * case.visual_tokens))
-        if budget > case.visual_tokens:
-            raise InvalidInput(
-                "budget",
-                budget,
-                f"is more than the {case.visual_tokens:,} visual tokens that there are",
-                f"give 1 to {case.visual_tokens:,}",
-            )
+        most = self.budget.most(case)
+        if most is not None and budget > most:
+            problem = f"is more than the {most:,} of {case.visual_tokens:,} visual tokens"
+            if most >= case.visual_tokens:
+                problem = f"is more than the {case.visual_tokens:,} visual tokens that there are"
+            else:
+                problem += f" that {self.title} can leave"
+            raise InvalidInput("budget", budget, problem, f"give at most {most:,}")
         return self.budget.primitives(case, budget)
 
 

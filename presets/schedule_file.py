@@ -22,7 +22,7 @@ import re
 import tomllib
 from decimal import Decimal
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ..costmodel import InvalidInput, Schedule
 from ..costmodel.errors import clip
@@ -73,6 +73,7 @@ def open_schedule(path: str | Path, field: str = "schedule") -> ScheduleFile:
         problem = "holds a number or a nesting beyond what Python reads"
         raise InvalidInput(field, path, problem, "write plain numbers") from None
     try:
+        _refuse_quoted(content)
         schedule = Schedule(**content)
     except InvalidInput as error:
         raise _in_file(error, str(path), text, field) from None
@@ -81,6 +82,29 @@ def open_schedule(path: str | Path, field: str = "schedule") -> ScheduleFile:
             field, path, "reduces nothing", "add [[stages]], [compress] or [encoder]"
         )
     return ScheduleFile(str(path), text, schedule)
+
+
+#: Whole numbers of a schedule; options arrive as texts, a file says what it means.
+_NUMBERS = ("first_layer", "tokens", "merged_per_layer")
+
+
+def _refuse_quoted(content: dict[str, Any]) -> None:
+    """Refuse numbers in quotes.
+
+    Raises:
+        InvalidInput: The first of them.
+    """
+    tables = [(f"{name}.", table) for name, table in content.items()]
+    stages = content.get("stages")
+    if isinstance(stages, list):
+        tables += [(f"stages.{index}.", stage) for index, stage in enumerate(stages)]
+    for place, table in tables:
+        for key in _NUMBERS if isinstance(table, dict) else ():
+            value = table.get(key)
+            for text in value if isinstance(value, list) else [value]:
+                if isinstance(text, str) and text.strip().isdecimal():
+                    way_out = "write the number without quotes"
+                    raise InvalidInput(f"{place}{key}", text, "is a text", way_out)
 
 
 def _text(path: Path, field: str) -> str:

@@ -272,7 +272,7 @@ def _less_memory(setting: Setting) -> str:
     ways = ["give --scale reduced"] if setting.scale == "full" else []
     if setting.counter == "torch" and setting.scale == "full":
         ways.append("--device meta")
-    return " or ".join(ways) or "give a smaller --batch, --images or --image-size"
+    return " or ".join(ways) or "give a smaller --batch, --image-size or --text-tokens"
 
 
 def _headroom(report: Report, bytes_per_value: int) -> int:

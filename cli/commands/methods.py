@@ -23,7 +23,7 @@ app = typer.Typer(
 )
 #: The model that settings are shown on.
 EXAMPLE = "llava-1.5-7b"
-#: Where no results at a budget are published, those that other papers compare at.
+#: Budgets that papers compare methods at, whether or not the method publishes results there.
 COMPARED = (192, 128, 64)
 
 
@@ -35,7 +35,7 @@ def list_command(
         str, typer.Argument(help="Part of an id, or a pattern such as '*drop'.")
     ] = "",
 ) -> None:
-    """List the methods that are known: paper, primitive, meaning of a budget.
+    """List the methods that are known: paper, where it reduces, published budgets.
 
     Example: tokencost methods list
     """
@@ -162,7 +162,8 @@ def _card(method: Method) -> Document:
 def _settings(method: Method) -> list[tuple[int | None, Report]]:
     """Return the method's default and its budgets on a model."""
     model = load_model(EXAMPLE)
-    budgets = method.published_budgets.get(method.reference.visual_tokens, COMPARED)
+    published = method.published_budgets.get(method.reference.visual_tokens, ())
+    budgets = sorted({*published, *COMPARED}, reverse=True)
     return [
         (budget, evaluate(model, Workload(), method.schedule(model, budget=budget)))
         for budget in (None, *budgets)

@@ -130,9 +130,7 @@ def _settings(counter: str | None, scale: str | None, device: str | None) -> lis
         one_of(device, "--device", DEVICES)
     settings: list[Any] = []
     for name in COUNTERS if chosen == "all" else (chosen,):
-        size = scale or ("full" if name == "torch" and device in (None, "meta") else "reduced")
-        if device == "cuda" and scale is None:
-            size = "full"
+        size = scale or ("full" if name == "torch" else "reduced")
         place = device or ("meta" if name == "torch" and size == "full" else "cpu")
         if place == "meta" and name != "torch":
             raise InvalidInput(

@@ -170,7 +170,7 @@ def test_where_each_counter_runs_by_default(tokencost):
         return {(run["counter"], run["scale"], run["device"]) for run in answer["runs"]}
 
     assert settings() == {("torch", "full", "meta")}
-    assert settings("--device", "cpu") == {("torch", "reduced", "cpu")}
+    assert settings("--device", "cpu") == {("torch", "full", "cpu")}
     assert settings("--scale", "reduced") == {("torch", "reduced", "cpu")}
     assert settings("--counter", "profiler") == {("profiler", "reduced", "cpu")}
 
@@ -204,7 +204,7 @@ def test_a_difference_is_printed_and_fails(tokencost, tmp_path):
     result = tokencost("validate", *QWEN, "--output", path)
     assert (result.status, result.out) == (1, "")
     assert "+35,840" in path.read_text()
-    assert "2 of 10 comparisons differ" in path.read_text()
+    assert "closed form and count differ in 2 of 10 comparisons" in path.read_text()
 
 
 # --- mistakes ------------------------------------------------------------------------------------

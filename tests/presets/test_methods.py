@@ -233,7 +233,7 @@ REFUSED = {
     ("fastv", 36): ("36", "37"),  # ⌈(2·576 + 30) / 32⌉ = ⌈36.94⌉
     ("pyramiddrop", 36): ("36", "37"),
     ("sparsevlm", 100): ("100", "192, 128, 96, 64"),
-    ("divprune", 577): ("577", "1 to 576"),
+    ("divprune", 577): ("577", "at most 576"),
     ("visionzip", 0): ("0", "at least 1"),
     ("tome", -1): ("-1", "at least 1"),
     ("tome", 1.5): ("1.5", "whole"),
@@ -270,12 +270,13 @@ def test_tome_merges_something_or_nothing(budget):
     assert evaluate(load_model(NEXT), None, schedule).scheduled.query[0] == 2875 + 64
 
 
-@pytest.mark.parametrize("budget", [2886, 2927, 2928])
-def test_visionzip_chooses_among_the_encoders_tokens(budget):
-    # 5 crops of 577 tokens, the class token among them
+@pytest.mark.parametrize("budget", [2881, 2927, 2928])
+def test_visionzip_passes_no_more_than_the_connector(budget):
+    # 5 crops of 576 patches, without the 48 separators
     error = refusal(load_method("visionzip").schedule, load_model(NEXT), None, budget)
-    assert error.way_out == "give at most 2,885"
-    assert load_method("visionzip").schedule(load_model(NEXT), None, 2885).compress.tokens == 2885
+    assert error.way_out == "give at most 2,880"
+    schedule = load_method("visionzip").schedule(load_model(NEXT), None, 2880)
+    assert evaluate(load_model(NEXT), None, schedule).scheduled.connector_tokens == 2880
 
 
 def test_tome_needs_blocks_enough():

@@ -245,3 +245,24 @@ def test_any_bytes(tmp_path, content):
 def test_anything_like_a_schedule(tmp_path, lines):
     content = "\n".join(lines).encode("utf-8", "surrogatepass")
     never_raises_anything_else(tmp_path / "schedule.toml", content)
+
+
+def test_numbers_in_quotes_are_texts(tmp_path):
+    for line, content in (
+        (2, '[encoder]\nmerged_per_layer = "16"\n'),
+        (3, '[encoder]\nmerged_per_layer = [16,\n"16"]\n'),
+        (2, '[compress]\ntokens = "288"\n'),
+        (2, '[[stages]]\nfirst_layer = "8"\nratio = 0.5\n'),
+        (
+            6,
+            '[[stages]]\nfirst_layer = 8\nratio = 0.5\n[[stages]]\nfirst_layer = 9\ntokens = "3"\n',
+        ),
+    ):
+        path = tmp_path / "schedule.toml"
+        path.write_text(content)
+        with pytest.raises(
+            InvalidInput, match="is a text; write the number without quotes"
+        ) as told:
+            read_schedule(path)
+        if line != 3:  # a list's own lines are not told apart
+            assert f"at line {line}:" in str(told.value)
