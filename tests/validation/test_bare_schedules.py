@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import torch
 from small_models import ONE_IMAGE, driven, own, request_of
 from vlm_tokencost.validation.reduction import Reduction
+from vlm_tokencost.validation.rules import rule_of
 from vlm_tokencost.validation.sequence import VISUAL
 
 LLAVA = ONE_IMAGE[0]  # 16 visual tokens, 5 encoder blocks of which 4 are used, 6 decoder layers
@@ -23,6 +23,8 @@ def test_in_the_llm() -> None:
 
 
 def test_behind_the_connector() -> None:
+    import torch
+
     driver = driven(LLAVA.model)
     request = driver.request([(56, 56)] * 2, [[(4, 4)]] * 2, text_tokens=4, batch=2, seed=1)
     dense = driver.prefill(request).entered.states_of(VISUAL)
@@ -33,6 +35,8 @@ def test_behind_the_connector() -> None:
 
 
 def test_before_the_connector() -> None:
+    import torch
+
     driver = driven(LLAVA.model)
     request = driver.request([(56, 56)] * 2, [[(4, 4)]] * 2, text_tokens=4, batch=2, seed=1)
     reduction = Reduction(compressed=(6, "before-connector"))
@@ -45,12 +49,12 @@ def test_before_the_connector() -> None:
 
 
 def test_in_the_encoder() -> None:
+    import torch
+
     rule_run = driven(LLAVA.model)
     states = torch.arange(18.0).view(1, 9, 2).repeat(2, 1, 1)
     states[1] += 100
     sizes = torch.ones(2, 9)
-    from vlm_tokencost.validation.rules import rule_of
-
     rule = rule_of(None, rule_run.adapter)
     left, left_sizes = rule.in_encoder(None, states, sizes, 2)  # type: ignore[arg-type]
     # Even tokens 0 2 4 6 8, odd ones 1 3 5 7; behind the class token ⌊i·3/2⌋ + 1 = evens 2 and 4,
