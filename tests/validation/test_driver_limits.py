@@ -142,3 +142,22 @@ def test_nothing_merged_and_everything_compressed_is_the_dense_run() -> None:
     reduction = Reduction.of(schedule, report.scheduled)
     # 2,928 tokens with their 48 separators: none is left out, so the connector keeps its 2,880
     assert (reduction.merged, reduction.compressed, reduction.entering) == ((), None, 2928)
+
+
+def test_rotary_tables_have_no_place_in_a_count() -> None:
+    import torch
+    from vlm_tokencost.validation.counters import count_by_module
+    from vlm_tokencost.validation.forward import ROTARY
+
+    class RotaryByProduct(torch.nn.Module):  # as transformers 5.17 makes them
+        def forward(self, positions: torch.Tensor) -> torch.Tensor:
+            return positions[:, None] @ torch.zeros(1, 64, device="meta")
+
+    model = on_meta("llava-1.5-7b")
+    model.model.language_model.rotary_emb = RotaryByProduct()
+    driver = Driver(model)
+    counts = count_by_module(
+        lambda: driver.adapter.decoder.rotary_emb(torch.zeros(640, device="meta")),
+        driver.owners(),
+    )
+    assert counts == {ROTARY: {"aten.mm": 81_920}}  # 2 · 640 · 1 · 64
