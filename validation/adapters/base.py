@@ -107,7 +107,6 @@ class Adapter(ABC):
     def ranking_attention(self) -> Module:
         """Attention of the last block whose output the connector uses."""
 
-    @abstractmethod
     def pixels(
         self,
         images: Sequence[Size],
@@ -116,6 +115,12 @@ class Adapter(ABC):
         generator: Generator,
     ) -> Pixels:
         """Return random images; on `meta`, their shapes."""
+        pixels = Pixels({}, tuple(images), tuple(map(tuple, crops)), batch)
+        return pixels._replace(inputs=self.image_inputs(pixels, generator))
+
+    @abstractmethod
+    def image_inputs(self, pixels: Pixels, generator: Generator) -> dict[str, Any]:
+        """Return random images as `get_image_features` takes them; `pixels` has none yet."""
 
     def features(self, pixels: Pixels) -> list[Tensor]:
         """Return the visual tokens of each image, [batch, M_i, hidden_size]."""

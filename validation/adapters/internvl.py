@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from ...costmodel.tokens import Size
 from .base import Adapter, Pixels, Ranking
 
 if TYPE_CHECKING:
@@ -44,19 +43,11 @@ class InternVLAdapter(Adapter):
         attention: Module = self.encoder_layers[-1].attention
         return attention
 
-    def pixels(
-        self,
-        images: Sequence[Size],
-        crops: Sequence[Sequence[Size]],
-        batch: int,
-        generator: Generator,
-    ) -> Pixels:
+    def image_inputs(self, pixels: Pixels, generator: Generator) -> dict[str, Any]:
         """Return all tiles of all requests as one batch of the encoder."""
         vision = self.model.config.vision_config
-        pixels = Pixels({}, tuple(images), tuple(map(tuple, crops)), batch)
-        shape = (batch * pixels.crop_count, vision.num_channels, *vision.image_size)
-        pixels.inputs["pixel_values"] = self.random(*shape, generator=generator)
-        return pixels
+        shape = (pixels.batch * pixels.crop_count, vision.num_channels, *vision.image_size)
+        return {"pixel_values": self.random(*shape, generator=generator)}
 
     def features(self, pixels: Pixels) -> list[Tensor]:
         """Return the tiles' tokens, joined per image."""

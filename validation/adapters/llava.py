@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from ...costmodel.tokens import Size
 from ..attention import watching
 from ..reducers.tome import proportional_bias
 from .base import Adapter, Merge, Pixels, Ranking
@@ -48,21 +47,13 @@ class LlavaAdapter(Adapter):
         attention: Module = self.encoder_layers[self._contributing - 1].self_attn
         return attention
 
-    def pixels(
-        self,
-        images: Sequence[Size],
-        crops: Sequence[Sequence[Size]],
-        batch: int,
-        generator: Generator,
-    ) -> Pixels:
+    def image_inputs(self, pixels: Pixels, generator: Generator) -> dict[str, Any]:
         """Return all crops of all requests as one batch of the encoder."""
         vision = self.model.config.vision_config
         side = vision.image_size
         height, width = (side, side) if isinstance(side, int) else side
-        pixels = Pixels({}, tuple(images), tuple(map(tuple, crops)), batch)
-        shape = (batch * pixels.crop_count, vision.num_channels, height, width)
-        pixels.inputs["pixel_values"] = self.random(*shape, generator=generator)
-        return pixels
+        shape = (pixels.batch * pixels.crop_count, vision.num_channels, height, width)
+        return {"pixel_values": self.random(*shape, generator=generator)}
 
     def tower_states(self, pixels: Pixels) -> Tensor:
         """Return the feature layer's hidden states."""
@@ -124,19 +115,12 @@ class LlavaNextAdapter(LlavaAdapter):
 
     model_types = ("llava_next",)
 
-    def pixels(
-        self,
-        images: Sequence[Size],
-        crops: Sequence[Sequence[Size]],
-        batch: int,
-        generator: Generator,
-    ) -> Pixels:
+    def image_inputs(self, pixels: Pixels, generator: Generator) -> dict[str, Any]:
         """Return the crops with the images' sizes."""
         import torch
 
-        pixels = super().pixels(images, crops, batch, generator)
-        pixels.inputs["image_sizes"] = torch.tensor([list(image) for image in images] * batch)
-        return pixels
+        sizes = torch.tensor([list(image) for image in pixels.images] * pixels.batch)
+        return {**super().image_inputs(pixels, generator), "image_sizes": sizes}
 
 
 class LlavaOnevisionAdapter(LlavaNextAdapter):
@@ -144,16 +128,9 @@ class LlavaOnevisionAdapter(LlavaNextAdapter):
 
     model_types = ("llava_onevision",)
 
-    def pixels(
-        self,
-        images: Sequence[Size],
-        crops: Sequence[Sequence[Size]],
-        batch: int,
-        generator: Generator,
-    ) -> Pixels:
+    def image_inputs(self, pixels: Pixels, generator: Generator) -> dict[str, Any]:
         """Return the crops with the number of images per request."""
         import torch
 
-        pixels = super().pixels(images, crops, batch, generator)
-        pixels.inputs["batch_num_images"] = torch.tensor([len(images)] * batch)
-        return pixels
+        several = torch.tensor([len(pixels.images)] * pixels.batch)
+        return {**super().image_inputs(pixels, generator), "batch_num_images": several}

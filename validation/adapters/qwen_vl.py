@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from ...costmodel.tokens import Size
 from .base import Adapter, Pixels, Ranking
 
 if TYPE_CHECKING:
@@ -44,26 +43,19 @@ class QwenVLAdapter(Adapter):
         attention: Module = self.encoder_layers[-1].attn
         return attention
 
-    def pixels(
-        self,
-        images: Sequence[Size],
-        crops: Sequence[Sequence[Size]],
-        batch: int,
-        generator: Generator,
-    ) -> Pixels:
+    def image_inputs(self, pixels: Pixels, generator: Generator) -> dict[str, Any]:
         """Return patches in the merger's order, as the processor flattens them."""
         import torch
 
         vision = self.model.config.vision_config
-        grids = [grid for (grid,) in crops] * batch
+        grids = [grid for (grid,) in pixels.crops] * pixels.batch
         patches = sum(rows * columns for rows, columns in grids)
         values = vision.in_channels * vision.temporal_patch_size * vision.patch_size**2
-        inputs = {
+        return {
             "pixel_values": self.random(patches, values, generator=generator),
             # The model reads the grid's values, so it stays on the host.
             "image_grid_thw": torch.tensor([(1, *grid) for grid in grids]),
         }
-        return Pixels(inputs, tuple(images), tuple(map(tuple, crops)), batch)
 
     def features(self, pixels: Pixels) -> list[Tensor]:
         """Return the merged tokens of each image; patch positions are prepared on the host."""
