@@ -56,13 +56,14 @@ class SparseVLM(Rule):
     def begin(self, tokens: Tokens) -> None:
         """Choose the raters among all text tokens.
 
-        Text before the images sees none of them, so it rates only if nothing else would.
+        Text before the images sees none of them: among the raters, those behind count; if there
+        are none, all text behind; if there is none of that, the raters as they are.
         """
         from ..reducers.sparsevlm import raters
 
         chosen = raters(tokens.states_of(VISUAL), tokens.states_of(TEXT))
-        behind = chosen & (tokens.places(TEXT) > tokens.places(VISUAL)[:, -1:])
-        self.raters = behind | (chosen & ~behind.any(dim=1, keepdim=True))
+        behind = tokens.places(TEXT) > tokens.places(VISUAL)[:, -1:]
+        self.raters = _first_of(chosen & behind, behind, chosen)
 
     def stage(self, at: Stage) -> Tokens:
         """Keep by the raters' attention in the layer before, and recycle."""
@@ -93,6 +94,16 @@ class SparseVLM(Rule):
             *last.positions.shape[:-1], amounts.clusters
         )
         return at.tokens.keep(kept, Merged(merged, positions))
+
+
+def _first_of(*masks: Tensor) -> Tensor:
+    """Return, per request, the first of some masks [B, n] that marks anything, or the last."""
+    import torch
+
+    *preferred, left = masks
+    for mask in reversed(preferred):
+        left = torch.where(mask.any(dim=1, keepdim=True), mask, left)
+    return left
 
 
 def _heads(states: Tensor, projection: Any, head_dim: int) -> Tensor:
