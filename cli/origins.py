@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from .request import Request
 
 #: Fields of a schedule, as errors name them.
-SCHEDULE_FIELDS = re.compile(r"(encoder|compress|stages|selection)\b")
+SCHEDULE_FIELDS = ("encoder", "compress", "stages", "selection")
 
 
 class Origin:

@@ -153,7 +153,7 @@ class Request:
             origin = origin_of(self, model, workload)
             return evaluate(model, workload, origin.schedule, self._counting())
         except InvalidInput as error:
-            if origin and SCHEDULE_FIELDS.match(error.field):
+            if origin and error.field.startswith(SCHEDULE_FIELDS):
                 raise origin.complaint(error) from None
             raise self.renamed(error) from None
 

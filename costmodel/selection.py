@@ -175,6 +175,9 @@ def _visionzip(
         problem = f"takes {per_crop:,} tokens of a crop that has {min(candidates):,}"
         raise _misfit("visionzip", problem, f"give at most {min(candidates) * len(crops)}")
     layer = vision.contributing_layers - 1
+    if vision.windows and layer not in vision.windows.full_attention_layers:
+        problem = f"ranks by encoder layer {layer}, which attends in windows in {model.id}"
+        raise _misfit("visionzip", problem, "choose another rule")
     keys = batch * plan.encoder_tokens[layer]
     if vision.class_token:
         name, queries, pairs = f"class-token row in layer {layer}", batch * len(crops), keys

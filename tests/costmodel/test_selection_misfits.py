@@ -124,3 +124,12 @@ def test_unknown_rule():
     assert (error.field, error.value) == ("selection", "random")
     for rule in PRIMITIVES:
         assert rule in error.way_out
+
+
+def test_visionzip_ranks_by_a_layer_that_sees_the_whole_image():
+    qwen = load_model("qwen2.5-vl-7b")
+    windows = qwen.vision.windows.model_copy(update={"full_attention_layers": (7, 15, 23)})
+    model = qwen.model_copy(update={"vision": qwen.vision.model_copy(update={"windows": windows})})
+    schedule = Schedule(selection="visionzip", compress=Compress(tokens=64))
+    assert "ranks by encoder layer 31, which attends in windows" in str(misfit(schedule, model))
+    evaluate(qwen, None, schedule)  # whose layer 31 attends over whole images

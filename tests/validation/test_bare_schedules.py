@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from small_models import ONE_IMAGE, driven, own, request_of
+from small_models import ONE_IMAGE, SEVERAL_IMAGES, driven, own, request_of
 from vlm_tokencost.validation.reduction import Reduction
 from vlm_tokencost.validation.rules import rule_of
 from vlm_tokencost.validation.sequence import VISUAL
@@ -57,9 +57,38 @@ def test_in_the_encoder() -> None:
     sizes = torch.ones(2, 9)
     rule = rule_of(None, rule_run.adapter)
     left, left_sizes = rule.in_encoder(None, states, sizes, 2)  # type: ignore[arg-type]
-    # Even tokens 0 2 4 6 8, odd ones 1 3 5 7; behind the class token ⌊i·3/2⌋ + 1 = evens 2 and 4,
-    # tokens 2 and 4, go into the odd ones of the same number, tokens 3 and 5.
-    order = [[0], [6], [8], [1], [3, 2], [5, 4], [7]]
+    # Even tokens 0 2 4 6 8, odd ones 1 3 5 7; behind the class token, evens ⌊i·4/2⌋ + 1 = 1 and 3,
+    # tokens 2 and 6, go into the odd ones of the same number, tokens 3 and 7.
+    order = [[0], [4], [8], [1], [3, 2], [5], [7, 6]]
     expected = torch.stack([states[:, group].mean(dim=1) for group in order], dim=1)
     assert torch.equal(left, expected)
     assert left_sizes.tolist() == [[len(group) for group in order]] * 2
+
+
+def test_in_the_encoder_at_the_limit() -> None:
+    import torch
+
+    rule = rule_of(None, driven(LLAVA.model).adapter)
+    states = torch.arange(18.0).view(1, 9, 2)
+    left, sizes = rule.in_encoder(None, states, torch.ones(1, 9), 4)  # type: ignore[arg-type]
+    # All evens but the class token merge; token 8 has no odd one behind it and joins token 7.
+    order = [[0], [1], [3, 2], [5, 4], [7, 6, 8]]
+    expected = torch.stack([states[:, group].mean(dim=1) for group in order], dim=1)
+    assert torch.equal(left, expected)
+    assert sizes.tolist() == [[1, 1, 2, 2, 3]]
+
+
+def test_before_the_connector_with_images_of_several_crops() -> None:
+    import torch
+
+    next_ = SEVERAL_IMAGES[1]  # 5 and 3 crops of 16 patches
+    driver = driven(next_.model)
+    pixels = request_of(driver, next_, batch=2).pixels
+    states = driver.adapter.tower_states(pixels)
+    rule = rule_of(None, driver.adapter)
+    visual = rule.before_connector(pixels, lambda: states, 16)
+    # Every eighth of 128 patches: 10 of the first 80, 6 of the other 48
+    assert visual.dense == [10, 6]
+    flat = states[:, 1:].reshape(2, 128, -1)
+    expected = driver.adapter.connect(flat[:, ::8])
+    assert torch.equal(torch.cat(visual.tokens, dim=1), expected)

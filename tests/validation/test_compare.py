@@ -145,6 +145,25 @@ def test_every_counter_agrees(counter: str, model_id: str) -> None:
     assert not [row for row in rows if row.counted is not None and row.unseen]
 
 
+@pytest.mark.parametrize("counter", ["fvcore", "profiler"])
+@pytest.mark.parametrize(
+    ("method", "model_id"),
+    [
+        ("tome", "llava-1.5-7b"),
+        ("visionzip", "llava-1.5-7b"),
+        ("divprune", "internvl3-8b"),
+        ("visionzip", "qwen2-vl-7b"),
+    ],
+)
+def test_other_counters_agree_on_other_rules(counter: str, method: str, model_id: str) -> None:
+    model = shallow(model_id)
+    images = ((140, 140),)  # 5×5 visual tokens of Qwen-VL
+    schedule = load_method(method).schedule(model, Workload(images=images), None)
+    rows = rows_of(run(counter, model, schedule, images=images, text_tokens=9))
+    assert {row.difference for row in rows if row.counted is not None} == {0}
+    assert [row for row in rows if row.component == "selection" and row.counted]
+
+
 def test_fvcore_leaves_the_dead_layer_out() -> None:
     model = shallow("llava-1.5-7b")
     assert model.vision.num_hidden_layers - model.vision.contributing_layers == 1

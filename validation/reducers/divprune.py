@@ -14,8 +14,8 @@ def divprune(features: Tensor, count: int) -> Tensor:
     """Return the indices [B, count] of the tokens that stay, ascending.
 
     Distance is 1 − cosine, in float32 or wider. The first pick is the token farthest from its
-    nearest neighbour, each further one the token farthest from its nearest pick; equal distances go
-    to the lowest index.
+    nearest neighbour, each further one the token farthest from its nearest pick; equal distances,
+    as computed, go to the lowest index.
 
     M²·d MACs per sequence, then `count` steps of O(M), each of which updates the distances to the
     nearest pick instead of finding them again; memory M².

@@ -88,7 +88,8 @@ def visionzip(
     Of the r tokens that are not dominant every ⌊r/contextual⌋-th becomes a target, the first
     `contextual` of them; each other one goes to the target of the most similar key, and a
     contextual token is its target plus the mean of what went there. Equal scores and equal
-    similarities go to the lowest index. (r − contextual)·contextual·d_k MACs per crop.
+    similarities, as computed, go to the lowest index. (r − contextual)·contextual·d_k MACs per
+    crop.
 
     Args:
         states: [B, n, c], the tokens to reduce.

@@ -109,14 +109,15 @@ class Rule:
         protected = int(self.adapter.has_class_token)
         length = states.shape[1]
         evens, odds = (length + 1) // 2, length // 2
-        chosen = [protected + index * (odds - protected) // merged for index in range(merged)]
+        chosen = [protected + index * (evens - protected) // merged for index in range(merged)]
+        partner = [min(index, odds - 1) for index in chosen]  # the last even may have none behind
         left = [index for index in range(evens) if index not in set(chosen)]
 
         def rows(values: Sequence[int]) -> Tensor:
             index = torch.tensor(values, device=states.device, dtype=torch.int64)
             return index.expand(len(states), -1)
 
-        return merge(states, sizes, Matching(rows(chosen), rows(chosen), rows(left)))
+        return merge(states, sizes, Matching(rows(chosen), rows(partner), rows(left)))
 
 
 def split(tokens: Tensor, sizes: list[int]) -> list[Tensor]:
