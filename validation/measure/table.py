@@ -9,10 +9,10 @@ _COLUMNS = (
     ("batch", "---:"),
     ("method", "---"),
     ("visual tokens", "---:"),
-    ("prefill FLOPs", "---:"),
+    ("prefill FLOPs / baseline", "---:"),
     ("attention", "---"),
     ("prefill, ms", "---:"),
-    ("time", "---:"),
+    ("prefill time / baseline", "---:"),
     ("decode, ms", "---:"),
 )
 
@@ -20,7 +20,7 @@ _COLUMNS = (
 def markdown(document: dict[str, Any]) -> str:
     """Return a table with a row per case: medians of wall clock, with quartiles.
 
-    `prefill FLOPs` and `time` are relative to the baseline of the same model, batch and attention.
+    FLOPs (exact) and time are relative to the baseline of the same model, batch and attention.
     """
     rows = document["rows"]
     baselines = {_group(row): row for row in rows if row["method"] is None}

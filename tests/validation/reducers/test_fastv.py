@@ -31,6 +31,7 @@ def test_against_loops(rule: Any, key_heads: int, count: int) -> None:
     assert kept.shape == (3, count)
     for one in range(3):
         expected = slow_scores(query[one], key[one], 0.5, visual[one])
+        # float64 sums in another order: 1e-14 is some 50 units in the last place of 1
         assert scores[one].tolist() == pytest.approx(expected, abs=1e-14)
         assert kept[one].tolist() == best(expected, count)
 

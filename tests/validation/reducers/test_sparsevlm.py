@@ -91,6 +91,7 @@ def test_one_word_scores_as_it_attends() -> None:
     made = rater_scores(query, key, 1.0, chosen, torch.tensor([[3, 1]]))
     heads = attention(query[0], key[0], 1.0)
     expected = [(heads[0][0][at] + heads[1][0][at]) / 2 for at in (3, 1)]
+    # float64 sums in another order: 1e-14 is some 50 units in the last place of 1
     assert made[0].tolist() == pytest.approx(expected, abs=1e-14)
 
 

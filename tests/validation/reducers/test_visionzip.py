@@ -145,6 +145,7 @@ def test_class_token_scores(key_heads: int) -> None:
     for one in range(2):
         heads = attention(query[one], key[one], 0.5)
         expected = [sum(head[0][at] for head in heads) for at in range(9)]
+        # float64 sums in another order: 1e-14 is some 50 units in the last place of 1
         assert scores[one].tolist() == pytest.approx(expected, abs=1e-14)
 
 
@@ -155,6 +156,7 @@ def test_received_scores(rows_at_once: int) -> None:
     for one in range(2):
         heads = attention(query[one], key[one], 0.5)
         expected = [sum(row[at] for head in heads for row in head) / 9 for at in range(9)]
+        # float64 sums in another order: 1e-14 is some 50 units in the last place of 1
         assert scores[one].tolist() == pytest.approx(expected, abs=1e-14)
         assert sum(scores[one].tolist()) == pytest.approx(4), "each head hands out 1 per query"
 
