@@ -15,6 +15,7 @@ from .adapters import ADAPTERS
 from .build import build
 from .counters import Count, CounterName, count
 from .forward import ROTARY, Driver, Place, Prefilled
+from .memory import working_bytes
 from .reduced import reduced
 from .reduction import Reduction
 
@@ -163,12 +164,13 @@ def compare(
     counting = Counting(logits=report.counting.logits, encoder_layers=layers)
     asked = evaluate(model, report.workload, report.schedule, counting)
     progress(f"building {model.id} on {setting.device}")
+    dtype = "bfloat16" if setting.device == "cuda" else "float32"
     driver = Driver(
         build(
             model,
             setting.device,
-            dtype="bfloat16" if setting.device == "cuda" else "float32",
-            headroom=_headroom(asked, 2 if setting.device == "cuda" else 4),
+            dtype=dtype,
+            headroom=_headroom(asked, dtype),
             way_out=_less_memory(setting),
         )
     )
@@ -275,20 +277,10 @@ def _less_memory(setting: Setting) -> str:
     return " or ".join(ways) or "give a smaller --batch, --image-size or --text-tokens"
 
 
-def _headroom(report: Report, bytes_per_value: int) -> int:
-    """Return bytes for the largest transients of a run: attention maps, logits and the cache.
-
-    The map of one eager layer [batch, h, n, n] in the number format and in float32, the logits
-    in float32, and keys and values of all layers.
-    """
-    decoder, vision, plan = report.model.decoder, report.model.vision, report.dense
-    n = max(plan.query)
-    maps = [
-        plan.batch * decoder.attention.num_attention_heads * n * n,
-        plan.batch * vision.attention.num_attention_heads * max(plan.encoder_pairs),
-    ]
-    positions = n if report.counting.logits == "all" else 1
-    logits = plan.batch * positions * decoder.vocab_size * 4
-    width = 2 * decoder.attention.num_key_value_heads * decoder.attention.head_dim
-    cache = plan.batch * sum(plan.kv_stored) * width * bytes_per_value
-    return max(maps) * (2 * bytes_per_value + 4) + logits + cache
+def _headroom(report: Report, dtype: str) -> int:
+    """Return bytes that the dense run needs beside the weights, its float32 logits included."""
+    plan = report.dense
+    positions = max(plan.query) if report.counting.logits == "all" else 1
+    logits = plan.batch * positions * report.model.decoder.vocab_size * 4
+    dense = report._replace(schedule=None, scheduled=plan)
+    return working_bytes(dense, dtype, "eager") + logits

@@ -13,11 +13,11 @@ from vlm_tokencost.presets import load_model
 from vlm_tokencost.validation.measure import Options, plan_suite
 from vlm_tokencost.validation.measure.bench import Bench
 from vlm_tokencost.validation.measure.machine import Host, Kernels, kernels_on_device
-from vlm_tokencost.validation.measure.memory import weight_bytes, working_bytes
 from vlm_tokencost.validation.measure.options import budget_of
 from vlm_tokencost.validation.measure.phases import PhaseClock, clocked
 from vlm_tokencost.validation.measure.small import small
 from vlm_tokencost.validation.measure.spread import quantile, spread
+from vlm_tokencost.validation.memory import weight_bytes, working_bytes
 
 
 def test_quartiles_of_literals():

@@ -11,7 +11,7 @@ from measuring import FEW, FakeBench, check_row
 from vlm_tokencost.costmodel import InvalidInput
 from vlm_tokencost.validation.measure import Options, plan_suite, run_suite
 from vlm_tokencost.validation.measure import document as files
-from vlm_tokencost.validation.measure.memory import weight_bytes, working_bytes
+from vlm_tokencost.validation.memory import weight_bytes, working_bytes
 
 
 def run(options, path, bench, **rest):

@@ -10,8 +10,8 @@ from typing import Any, Protocol
 
 from ...costmodel import InvalidInput, Model
 from ..build import check_memory, free_bytes
+from ..memory import weight_bytes, working_bytes
 from . import document as files
-from .memory import weight_bytes, working_bytes
 from .options import Case, Options, plan_suite
 
 Progress = Callable[[int, int, str], None]

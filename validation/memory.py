@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from ...costmodel import Report, kv_cache_bytes, model_parameters
-from ...costmodel.tokens import NativeRule
-from ..attention import Implementation
-from ..build import DTYPES
+from ..costmodel import Report, kv_cache_bytes, model_parameters
+from ..costmodel.tokens import NativeRule
+from .attention import Implementation
+from .build import DTYPES
 
 
 def weight_bytes(report: Report, dtype: str) -> int:
