@@ -88,7 +88,7 @@ def _tokens(report: Report, component: str, layer: int | None, *, scheduled: boo
     if component == "connector":
         return plan.connector_tokens
     if component == "vision":
-        return plan.encoder_positions if layer is None else plan.encoder_tokens[layer]
+        return sum(plan.tower_positions) if layer is None else plan.encoder_tokens[layer]
     return None if layer is None else plan.query[layer]
 
 

@@ -3,9 +3,10 @@
 from dataclasses import dataclass, fields
 from typing import Annotated
 
-from ..costmodel import Counting, InvalidInput, Report, Workload, evaluate
+from ..costmodel import Counting, InvalidInput, Model, Report, Workload, evaluate
 from ..costmodel.flops import Convention
 from ..costmodel.numeric import whole
+from ..costmodel.tokens.base import Processor
 from ..costmodel.workload import DEFAULT_TEXT_TOKENS, MOST_IMAGES, image_size
 from ..presets import load_model
 from .options import COUNTING, Text, Texts, flag, one_of, option
@@ -13,7 +14,7 @@ from .origins import SCHEDULE_FIELDS, origin_of
 
 WORK, SCHEDULE = "Model and workload", "Schedule"
 #: Fields that are whole numbers, with the least that each may be.
-_COUNTS = {"visual_tokens": 1, "text_tokens": 0, "new_tokens": 1, "batch": 1}
+_COUNTS = {"frames": 1, "visual_tokens": 1, "text_tokens": 0, "new_tokens": 1, "batch": 1}
 
 
 @dataclass(eq=False, repr=False)
@@ -23,8 +24,26 @@ class Request:
     model: Annotated[
         Text, option(WORK, "--model", "Model preset; see `tokencost models list`.", "ID")
     ] = None
+    config: Annotated[
+        Text,
+        option(
+            WORK, "--config", "transformers config.json of a model, instead of --model.", "FILE"
+        ),
+    ] = None
+    hf: Annotated[
+        Text,
+        option(
+            WORK,
+            "--hf",
+            "Model on the Hugging Face Hub, whose config.json is downloaded, instead of --model.",
+            "ORG/NAME[@REVISION]",
+        ),
+    ] = None
     images: Annotated[
         Text, option(WORK, "--images", "Images in the prompt (default: 1).", "INT")
+    ] = None
+    frames: Annotated[
+        Text, option(WORK, "--frames", "Frames of one video, instead of images.", "INT")
     ] = None
     image_size: Annotated[
         Texts,
@@ -33,6 +52,16 @@ class Request:
             "--image-size",
             "Image size in pixels; repeat it for images of different sizes (default: the model's).",
             "HEIGHTxWIDTH",
+        ),
+    ] = ()  # type: ignore[assignment]
+    processor: Annotated[
+        Texts,
+        option(
+            WORK,
+            "--processor",
+            "Image-processor setting that differs from the checkpoint's: limits=class, "
+            "max_pixels=N, min_pixels=N, max_tiles=N or tiles=used; repeatable.",
+            "KEY=VALUE",
         ),
     ] = ()  # type: ignore[assignment]
     visual_tokens: Annotated[
@@ -138,6 +167,16 @@ class Request:
             "computed|contributing",
         ),
     ] = None
+    implementation: Annotated[
+        Texts,
+        option(
+            COUNTING,
+            "--implementation",
+            "latent=absorbed, experts=all or adapters=merged: how parts run that can run in more "
+            "than one way; repeatable.",
+            "KEY=VALUE",
+        ),
+    ] = ()  # type: ignore[assignment]
 
     def report(self) -> Report:
         """Answer the request.
@@ -145,17 +184,34 @@ class Request:
         Raises:
             InvalidInput: An option that is wrong, named as it was typed.
         """
-        if self.model is None:
-            raise InvalidInput("--model", None, "is missing", "see `tokencost models list`")
         origin = None
         try:
-            model, workload = load_model(self.model), self._workload()
+            model = self.priced_model()
+            workload, counting = self._workload(model), self._counting(model)
             origin = origin_of(self, model, workload)
-            return evaluate(model, workload, origin.schedule, self._counting())
+            return evaluate(model, workload, origin.schedule, counting)
         except InvalidInput as error:
             if origin and error.field.startswith(SCHEDULE_FIELDS):
                 raise origin.complaint(error) from None
             raise self.renamed(error) from None
+
+    def priced_model(self) -> Model:
+        """Return the model that --model, --config or --hf names.
+
+        Raises:
+            InvalidInput: None of them or several, or a name or file that is wrong.
+        """
+        given = [flag(name) for name in ("model", "config", "hf") if getattr(self, name)]
+        if len(given) > 1:
+            problem = f"and {given[0]} both name a model"
+            raise InvalidInput(given[1], None, problem, "give one of them")
+        if self.config or self.hf:
+            from ..presets.huggingface import download, read_file  # presets need neither
+
+            return read_file(self.config) if self.config else download(str(self.hf))
+        if self.model is None:
+            raise InvalidInput("--model", None, "is missing", "see `tokencost models list`")
+        return load_model(self.model)
 
     def refuse(self, reason: str, way_out: str, *names: str) -> None:
         """Refuse options that would be taken and have no effect.
@@ -175,10 +231,14 @@ class Request:
         """
         if "exact" not in chosen:
             reason, way_out = "changes exact figures alone", "leave it out, or price exact too"
-            self.refuse(reason, way_out, "causal", "logits", "encoder_layers")
+            self.refuse(reason, way_out, "causal", "logits", "encoder_layers", "implementation")
 
-    def _workload(self) -> Workload:
+    def _workload(self, model: Model) -> Workload:
         sizes = tuple(image_size(text, "--image-size") for text in self.image_size)
+        if self.frames is not None and (self.images is not None or len(sizes) > 1):
+            what = "--images" if self.images is not None else "several sizes"
+            problem = f"is one video, which does not go with {what}"
+            raise InvalidInput("--frames", self.frames, problem, "give a video or images")
         if self.images is not None:
             count = whole(self.images, "--images", minimum=1, maximum=MOST_IMAGES)
             if len(sizes) not in (0, 1, count):
@@ -189,16 +249,20 @@ class Request:
                     "give --image-size once, or once per image",
                 )
             if len(sizes) < 2:
-                model = load_model(self.model or "")
                 sizes = (sizes or (model.token_rule.default_image,)) * count
         counts = {
             name: whole(getattr(self, name), flag(name), minimum=minimum)
             for name, minimum in _COUNTS.items()
             if getattr(self, name) is not None
         }
-        return Workload(images=sizes, **counts)
+        processor: dict[str, str] = {}
+        if self.processor:
+            from .implementation import pairs
 
-    def _counting(self) -> Counting:
+            processor = pairs(self.processor, "--processor", tuple(Processor.model_fields))
+        return Workload(images=sizes, processor=processor, **counts)
+
+    def _counting(self, model: Model) -> Counting:
         chosen = {
             name: one_of(getattr(self, name), flag(name), choices)
             for name, choices in (
@@ -207,10 +271,18 @@ class Request:
             )
             if getattr(self, name) is not None
         }
+        if self.implementation:
+            from .implementation import chosen_implementation
+
+            chosen.update(chosen_implementation(self.implementation, model))
         return Counting(causal=self.causal, **chosen)
 
     def renamed(self, error: InvalidInput) -> InvalidInput:
         """Return an error that names a field by its option, if it has one."""
+        table, _, key = error.field.partition(".")
+        if table == "processor":  # a setting of the processor is a value of its option
+            shown = f"{key}={error.value}"
+            return InvalidInput("--processor", shown, error.problem, error.way_out)
         if error.field not in {field.name for field in fields(self)}:
             return error
         return InvalidInput(flag(error.field), error.value, error.problem, error.way_out)

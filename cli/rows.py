@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..costmodel import Bill
+from ..costmodel import Bill, Report
 from ..costmodel.flops import UNITS, Convention
 from ..costmodel.operators import COMPONENTS
 
@@ -34,3 +34,21 @@ def component_rows(phase: str, name: Convention, sides: tuple[Bill, Bill]) -> li
         }
         for component, baseline, amount in amounts
     ]
+
+
+def priced(report: Report, chosen: tuple[Convention, ...]) -> tuple[Convention, ...]:
+    """Return the conventions that have a figure for the model."""
+    return tuple(name for name in chosen if report.obstacle(name) is None)
+
+
+def null_row(name: Convention) -> Row:
+    """Return the row of a convention that has no meaning for the model."""
+    return {
+        "convention": name,
+        "phase": "prefill",
+        "component": "total",
+        "unit": UNITS[name],
+        "baseline": None,
+        "scheduled": None,
+        "ratio": None,
+    }

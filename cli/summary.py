@@ -7,12 +7,14 @@ from typing import Any
 from ..costmodel import Report
 from ..costmodel.flops import MEANINGS, UNITS, Convention
 from ..costmodel.memory import kv_cache_bytes
-from ..costmodel.tokens import Size
+from ..costmodel.plan import entering_encoder
+from ..costmodel.tokens.base import Size
 from ..costmodel.version import __version__
+from .implementation import implementation_parts
 from .method_notes import method_notes, method_payload
 from .schedule_words import merges, off_grid, selection_rule, selection_text
 from .schedule_words import schedule_text as schedule_text
-from .units import compact, percent, with_prefix
+from .units import compact, percent, ranges, with_prefix
 
 #: Version of the JSON layout; a key that changes its meaning or goes away raises it.
 SCHEMA_VERSION = "1"
@@ -21,19 +23,38 @@ FLOOR = "encoder, connector, head and LLM over text, structural and generated to
 
 def facts(report: Report, conventions: tuple[Convention, ...]) -> tuple[tuple[str, str], ...]:
     """Return what was asked and assumed, for people."""
-    model, plan = report.model, report.scheduled
+    model = report.model
     lines = [
         ("model", f"{model.id} ({model.family}), configuration {model.status}"),
-        ("images", f"{sizes_text(plan.images)} (height×width) → {plan.visual_input.note}"),
+        _images(report),
         ("tokens", _tokens(report)),
         ("request", _request(report)),
         ("schedule", schedule_text(report)),
-        ("per layer", f"{compact(plan.query)} tokens"),
+        ("per layer", _per_layer(report)),
         ("average", _average(report)),
     ]
     if "exact" in conventions:
         lines.append(("exact", counted(report)))
     return tuple(lines)
+
+
+def _images(report: Report) -> tuple[str, str]:
+    plan, frames = report.scheduled, report.scheduled.frames
+    note = plan.visual_input.note
+    if frames:
+        return "video", f"{frames} frames of {sizes_text(plan.images)} (height×width) → {note}"
+    return "images", f"{sizes_text(plan.images)} (height×width) → {note}"
+
+
+def _per_layer(report: Report) -> str:
+    plan = report.scheduled
+    text = f"{compact(plan.query)} tokens"
+    crossing = [layer for layer, one in enumerate(plan.layout) if one.crosses]
+    if crossing:
+        keys = [plan.cross[layer] for layer in crossing]
+        amounts = str(keys[0]) if len(set(keys)) == 1 else ", ".join(map(str, keys))
+        text += f"; cross-attention to {amounts} keys in layers {ranges(crossing)}"
+    return text
 
 
 def _request(report: Report) -> str:
@@ -61,6 +82,9 @@ def _tokens(report: Report) -> str:
     elif seen.separator_tokens:
         parts[0] += f" ({seen.separator_tokens} of them learned separators)"
     parts += [f"{plan.structural_tokens} structural", f"{plan.text_tokens} text"]
+    if report.model.decoder.crosses:
+        sequence = plan.structural_tokens + plan.text_tokens
+        return f"{parts[0]} as keys of cross-attention; {' + '.join(parts[1:])} = {sequence}"
     total = plan.dense_visual_tokens + plan.structural_tokens + plan.text_tokens
     return f"{' + '.join(parts)} = {total}"
 
@@ -68,28 +92,49 @@ def _tokens(report: Report) -> str:
 def _average(report: Report) -> str:
     average = report.scheduled.average_visual_tokens
     dense = report.dense.dense_visual_tokens
-    return f"{float(average):.2f} of {dense} visual tokens n_l per decoder layer (Σ n_l / T)"
+    layers = "cross-attention layer" if report.model.decoder.crosses else "decoder layer"
+    return f"{float(average):.2f} of {dense} visual tokens n_l per {layers} (Σ n_l / T)"
 
 
 def counted(report: Report) -> str:
     """Return the choices behind `exact` in words."""
-    counting, vision = report.counting, report.model.vision
+    counting, towers = report.counting, report.model.towers
     pairs = "all query–key pairs, masks ignored"
     if counting.causal:
         pairs = "causal pairs in the decoder, all pairs in the encoder"
     head = "the last position" if counting.logits == "last" else "all positions"
-    computed, contributing = vision.num_hidden_layers, vision.contributing_layers
+    computed = sum(tower.num_hidden_layers for tower in towers)
+    contributing = sum(tower.contributing_layers for tower in towers)
     layers = f"{computed} encoder layers computed"
     if counting.encoder_layers == "contributing":
         layers = f"{contributing} contributing encoder layers of {computed}"
     elif contributing < computed:
         layers += f" (output of {computed - contributing} not used)"
-    return f"{pairs}; logits of {head}; {layers}"
+    return "; ".join([pairs, f"logits of {head}", layers, *_execution(report)])
+
+
+def _execution(report: Report) -> list[str]:
+    """Return how parts of the model that can run in more than one way are counted."""
+    counting, words = report.counting, []
+    parts = implementation_parts(report.model)
+    if "latent" in parts:
+        words.append(f"latent attention {counting.latent}")
+    if "experts" in parts:
+        how = "chosen by the router" if counting.experts == "routed" else "all, on all tokens"
+        words.append(f"experts {how}")
+    if "adapters" in parts:
+        how = "beside the weights" if counting.adapters == "active" else "merged into the weights"
+        words.append(f"adapters {how}")
+    return words
 
 
 def notes(report: Report, conventions: tuple[Convention, ...]) -> tuple[str, ...]:
     """Return what a reader must know about the figures."""
-    lines = [f"{name} [{UNITS[name]}]: {MEANINGS[name]}" for name in conventions]
+    lines = []
+    for name in conventions:
+        obstacle = report.obstacle(name)
+        meaning = f"no figure for this model: {obstacle}" if obstacle else MEANINGS[name]
+        lines.append(f"{name} [{UNITS[name]}]: {meaning}")
     if "exact" in conventions:
         floor, dense = report.floor(), report.total("exact", scheduled=False)
         phase = "generation" if report.workload.new_tokens > 1 else "prefill"
@@ -112,8 +157,7 @@ def notes(report: Report, conventions: tuple[Convention, ...]) -> tuple[str, ...
     lines += method_notes(report.schedule)
     if report.workload.new_tokens > 1 and conventions != ("exact",):
         lines.append("survey and gated are prefill formulas; exact includes the decode forwards")
-    if report.model.unverified:
-        lines.append(f"unverified figures: {', '.join(report.model.unverified)}")
+    lines += report.model.uncertainty
     return tuple(lines)
 
 
@@ -145,15 +189,18 @@ def heading(report: Report) -> dict[str, Any]:
         "model": model.id,
         "status": model.status,
         "unverified": list(model.unverified),
+        "defaulted": list(model.defaulted),
         "workload": {
             "image_sizes": [f"{height}x{width}" for height, width in plan.images],
+            "frames": plan.frames,
+            "processor": workload.processor.model_dump(exclude_defaults=True),
             "image_rule": seen.note,
             "visual_tokens": plan.dense_visual_tokens,
             "visual_tokens_given": workload.visual_tokens is not None,
             "separator_tokens": seen.separator_tokens,
             "structural_tokens": plan.structural_tokens,
             "text_tokens": plan.text_tokens,
-            "encoder_tokens": plan.encoder_tokens[0],
+            "encoder_tokens": entering_encoder(model, plan),
             "connector_tokens": plan.connector_tokens,
             "new_tokens": workload.new_tokens,
             "batch": workload.batch,
@@ -181,6 +228,7 @@ def _schedule(report: Report) -> dict[str, Any]:
         ],
         "selection": selection_rule(report),
         "tokens_per_layer": list(plan.query),
+        "cross_tokens_per_layer": _cross_tokens(report),
         "visual_tokens_per_layer": list(plan.visual),
         "average_visual_tokens": float(plan.average_visual_tokens),
         "connector_tokens": plan.connector_tokens,
@@ -190,6 +238,15 @@ def _schedule(report: Report) -> dict[str, Any]:
             "scheduled": kv_cache_bytes(report.model, plan),
         },
     }
+
+
+def _cross_tokens(report: Report) -> list[int | None] | None:
+    """Return the keys of cross-attention by layer, None where a layer or the model has none."""
+    plan = report.scheduled
+    if not any(layer.crosses for layer in plan.layout):
+        return None
+    layers = zip(plan.layout, plan.cross, strict=True)
+    return [keys if layer.crosses else None for layer, keys in layers]
 
 
 def _compress(report: Report) -> dict[str, Any] | None:

@@ -7,25 +7,31 @@ from collections.abc import Iterable, Sequence
 _PREFIXES = (("E", 18), ("P", 15), ("T", 12), ("G", 9), ("M", 6), ("k", 3), ("", 0))
 
 
-def prefix(amounts: Iterable[int]) -> tuple[str, int]:
+def prefix(amounts: Iterable[int | None]) -> tuple[str, int]:
     """Return the SI prefix that suits the largest amount, and its power of ten.
+
+    Amounts that there are not are None.
 
     >>> prefix([8_910_375_321_600, 24_159_191_040])
     ('T', 12)
     """
-    largest = max(amounts, default=0)
+    largest = max((amount for amount in amounts if amount is not None), default=0)
     for name, power in _PREFIXES:
         if largest >= 10**power:
             return name, power
     return "", 0
 
 
-def scaled(amount: int, power: int) -> str:
+def scaled(amount: int | None, power: int) -> str:
     """Return an amount in units of 10^power: four decimals, or four digits when it is small.
+
+    None is a dash.
 
     >>> scaled(8_910_375_321_600, 12)
     '8.9104'
     """
+    if amount is None:
+        return "—"
     if not power or not amount:
         return f"{amount:,}"
     if 100 * amount < 10**power:
@@ -45,9 +51,9 @@ def with_prefix(amount: int, unit: str) -> str:
     return f"{scaled(amount, power)} {name}{unit}"
 
 
-def percent(part: int, whole: int) -> str:
+def percent(part: int | None, whole: int | None) -> str:
     """Return a share in percent, or a dash when there is nothing to share."""
-    return f"{100 * part / whole:.2f} %" if whole else "—"
+    return f"{100 * part / whole:.2f} %" if whole and part is not None else "—"
 
 
 def runs(values: Sequence[int]) -> list[tuple[int, int, int]]:

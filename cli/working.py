@@ -6,10 +6,10 @@ The bill's own arithmetic is in its entries: formula, substitution, result.
 from __future__ import annotations
 
 from ..costmodel import formulas
-from ..costmodel.plan import TokenPlan, alike
+from ..costmodel.plan import alike
 from ..costmodel.report import Report
 from ..costmodel.schedule import Stage, ratio_text
-from .schedule_words import merges
+from .encoder_working import Steps, encoder_steps
 from .units import ranges
 
 
@@ -17,9 +17,7 @@ def token_steps(report: Report) -> tuple[tuple[str, str], ...]:
     """Return how the token counts came about, as (what, arithmetic)."""
     dense, plan = report.dense, report.scheduled
     seen = dense.visual_input
-    lines = [("encoder tokens", _encoder_step(plan)), ("encoder pairs", _pairs_step(report))]
-    if merges(report):
-        lines.append(("patches left", _merging_step(report)))
+    lines = encoder_steps(report)
     lines.append(("connector tokens", _connector_step(report)))
     if report.workload.visual_tokens is not None:
         lines.append(("visual tokens M", f"{dense.dense_visual_tokens}, as given"))
@@ -30,33 +28,87 @@ def token_steps(report: Report) -> tuple[tuple[str, str], ...]:
         lines.append(
             ("visual tokens M", f"{kept} from the connector{separators}{summed} ({seen.note})")
         )
-    rest = f"{plan.structural_tokens} + {plan.text_tokens}"
-    entering = plan.entering_visual_tokens
-    if entering != dense.dense_visual_tokens:
-        whole = dense.dense_visual_tokens
-        lines.append(("n of the baseline", f"{whole} + {rest} = {dense.query[0]}"))
-        reduced = "compression" if report.schedule and report.schedule.compress else "merging"
-        lines.append((f"M after {reduced}", f"{entering} visual tokens enter the LLM"))
-    length = entering + plan.structural_tokens + plan.text_tokens
-    lines.append(("n = M + S + N", f"{entering} + {rest} = {length}"))
-    rounding = report.schedule.rounding if report.schedule else "floor"
-    for stage in report.schedule.stages if report.schedule else ():
-        left = plan.visual[stage.first_layer]
-        length = plan.query[stage.first_layer]
-        amount = _amount(stage, entering, left, rounding)
-        lines.append((f"n from layer {stage.first_layer} on", f"{amount} + {rest} = {length}"))
-    pairs = "n · (n + 1) / 2 per layer" if report.counting.causal else "n · n per layer"
-    lines.append(("decoder pairs", pairs))
-    forwards = report.workload.new_tokens - 1
-    for layers, (kept,) in alike(zip(plan.kv_read, strict=True)) if forwards else ():
-        keys = f"{forwards} · {kept} + (1 + {forwards}) · {forwards} / 2"
-        total = formulas.decode_pairs(kept, 1, forwards, forwards)
-        lines.append(
-            (f"keys of {forwards} decode forwards, layers {ranges(layers)}", f"{keys} = {total}")
-        )
+    lines += _lengths(report)
+    if report.model.decoder.encoder_layers:
+        lines += _generating_steps(report)
+    lines.append(("decoder pairs", _pairs(report)))
+    lines += _decode_steps(report)
     if plan.batch > 1:
         lines.append((f"batch {plan.batch}", f"n and pairs below are {plan.batch} times as many"))
     return tuple(lines)
+
+
+def _lengths(report: Report) -> Steps:
+    """Return the sequence length n, or the keys of cross-attention, before and after stages."""
+    dense, plan, lines = report.dense, report.scheduled, []
+    rest = f"{plan.structural_tokens} + {plan.text_tokens}"
+    crosses = report.model.decoder.crosses
+    if crosses:
+        lines.append(("n = S + N", f"{rest} = {plan.query[0]}"))
+    entering, whole = plan.entering_visual_tokens, dense.dense_visual_tokens
+    if entering != whole:
+        reduced = "compression" if report.schedule and report.schedule.compress else "merging"
+        if not crosses:
+            lines.append(("n of the baseline", f"{whole} + {rest} = {dense.query[0]}"))
+        lines.append((f"M after {reduced}", f"{entering} visual tokens enter the LLM"))
+    prompt = plan.structural_tokens + plan.text_tokens
+    if crosses:
+        lines.append(("keys of cross-attention", f"M = {entering}"))
+    else:
+        lines.append(("n = M + S + N", f"{entering} + {rest} = {entering + prompt}"))
+    rounding = report.schedule.rounding if report.schedule else "floor"
+    for stage in report.schedule.stages if report.schedule else ():
+        left = plan.visual[stage.first_layer]
+        amount = _amount(stage, entering, left, rounding)
+        if crosses:
+            lines.append((f"keys from layer {stage.first_layer} on", amount))
+        else:
+            length = f"{amount} + {rest} = {left + prompt}"
+            lines.append((f"n from layer {stage.first_layer} on", length))
+    return lines
+
+
+def _generating_steps(report: Report) -> Steps:
+    """Return what the layers behind the LLM's own encoder process."""
+    plan, first = report.scheduled, report.model.decoder.encoder_layers
+    layers = f"{first}–{len(plan.query) - 1}"
+    keys = ", ".join(str(count) for count in dict.fromkeys(plan.cross[first:]))
+    return [(f"n in layers {layers}", f"1 start token; cross-attention to {keys} keys")]
+
+
+def _pairs(report: Report) -> str:
+    decoder = report.model.decoder
+    if not report.counting.causal or decoder.bidirectional == "prefix":
+        return "n · n per layer"
+    text = "n · (n + 1) / 2 per layer"
+    if decoder.encoder_layers:
+        text = "n · n per layer of the LLM's encoder"
+    if decoder.sliding_window is not None:
+        size, layers = decoder.sliding_window.size, ranges(decoder.sliding_window.layers)
+        text += f", at most {size} keys per query in layers {layers}"
+    if decoder.bidirectional == "images":
+        text += ", and all pairs inside each image"
+    return text
+
+
+def _decode_steps(report: Report) -> Steps:
+    plan, forwards, lines = report.scheduled, report.workload.new_tokens - 1, []
+    if not forwards:
+        return []
+    windows = [layer.window for layer in plan.layout]
+    runs = [layer.generates and layer.self_attention for layer in plan.layout]
+    for layers, (kept, window, runs_here) in alike(zip(plan.kv_read, windows, runs, strict=True)):
+        if not runs_here:
+            continue
+        what = f"keys of {forwards} decode forwards, layers {ranges(layers)}"
+        if window is not None and kept + forwards > window:
+            total = sum(min(kept + step, window) for step in range(1, forwards + 1))
+            text = f"Σ min({kept} + i, {window}), i = 1 to {forwards}, = {total}"
+        else:
+            total = formulas.decode_pairs(kept, 1, forwards, forwards)
+            text = f"{forwards} · {kept} + (1 + {forwards}) · {forwards} / 2 = {total}"
+        lines.append((what, text))
+    return lines
 
 
 def _amount(stage: Stage, entering: int, left: int, rounding: str) -> str:
@@ -69,58 +121,3 @@ def _connector_step(report: Report) -> str:
     dense, scheduled = report.dense.connector_tokens, report.scheduled.connector_tokens
     kept = f", {scheduled} under the schedule" if scheduled != dense else ""
     return f"{dense} leave the connector{kept}"
-
-
-def _encoder_step(plan: TokenPlan) -> str:
-    crops = plan.visual_input.crops
-    rows, columns = crops[0]
-    extra = plan.encoder_tokens[0] - plan.encoder_positions
-    class_tokens = f" + {extra} class tokens" if extra else ""
-    if len(set(crops)) == 1:
-        shape = f"{len(crops)} · {rows} · {columns}"
-    else:
-        shape = " + ".join(f"{high} · {wide}" for high, wide in crops)
-    return f"{shape} patches{class_tokens} = {plan.encoder_tokens[0]}"
-
-
-def _merging_step(report: Report) -> str:
-    plan, used = report.scheduled, report.model.vision.contributing_layers
-    merged = plan.merged_per_crop[:used]
-    crops = len(plan.visual_input.crops)
-    left = plan.encoder_positions - crops * sum(merged)
-    return f"{plan.encoder_positions} - {crops} · ({' + '.join(map(str, merged))}) = {left}"
-
-
-def _merged_pairs(report: Report) -> str:
-    plan, token = report.scheduled, int(report.model.vision.class_token)
-    merged, gone, steps = plan.merged_per_crop, 0, []
-    sizes = [rows * columns + token for rows, columns in plan.visual_input.crops]
-    for layer, pairs in enumerate(plan.encoder_pairs):
-        squares = " + ".join(
-            f"{sizes.count(size)} · {size - gone}²" for size in dict.fromkeys(sizes)
-        )
-        steps.append(f"{squares} = {pairs} in layer {layer}")
-        gone += merged[layer]
-    return "; ".join(steps)
-
-
-def _pairs_step(report: Report) -> str:
-    plan, vision = report.scheduled, report.model.vision
-    if merges(report):
-        return _merged_pairs(report)
-    token = int(vision.class_token)
-    sizes = [rows * columns + token for rows, columns in plan.visual_input.crops]
-    same = len(set(sizes)) == 1
-    squares = f"{len(sizes)} · {sizes[0]}²" if same else " + ".join(f"{size}²" for size in sizes)
-    if vision.windows is None:
-        return f"{squares} = {plan.encoder_pairs[0]} per layer"
-    side, full = vision.windows.size, vision.windows.full_attention_layers
-    windows = " + ".join(
-        " · ".join(f"({size // side}·{side}² + {size % side}²)" for size in crop)
-        for crop in plan.visual_input.crops
-    )
-    steps = []
-    for layers, (pairs,) in alike(zip(plan.encoder_pairs, strict=True)):
-        form = squares if layers[0] in full else windows
-        steps.append(f"{form} = {pairs} in layers {ranges(layers)}")
-    return "; ".join(steps)

@@ -8,7 +8,7 @@
 Pure functions over frozen specs: no I/O, no printing, no torch.
 """
 
-from .architecture import Model as Model
+from .architecture.model import Model as Model
 from .errors import InvalidInput as InvalidInput
 from .errors import MissingExtra as MissingExtra
 from .errors import TokencostError as TokencostError

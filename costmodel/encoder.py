@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from itertools import accumulate
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from . import formulas
-from .architecture import Model, VisionEncoder
+from .architecture.model import Model
+from .architecture.vision import VisionEncoder
 from .errors import InvalidInput
 from .schedule import EncoderMerge
-from .tokens import Size
+from .tokens.base import Size, VisualInput
 
 _FIELD = "encoder.merged_per_layer"
 
@@ -18,22 +19,24 @@ _FIELD = "encoder.merged_per_layer"
 class EncoderTokens(NamedTuple):
     """Tokens of every encoder layer, summed over the crops of one sequence.
 
+    The layers of a second encoder follow those of the first.
+
     Attributes:
+        positions: Patches over all crops, for each encoder.
         tokens: Tokens that attention processes, class tokens included.
         pairs: Query–key pairs, within crops or their windows.
         ffn: Tokens that the FFN processes, after the block's own merging.
         merged_away: Patches that the contributing layers have merged away.
     """
 
+    positions: tuple[int, ...]
     tokens: tuple[int, ...]
     pairs: tuple[int, ...]
     ffn: tuple[int, ...]
     merged_away: int
 
 
-def encoder_tokens(
-    model: Model, crops: tuple[Size, ...], encoder: EncoderMerge | None
-) -> EncoderTokens:
+def encoder_tokens(model: Model, seen: VisualInput, encoder: EncoderMerge | None) -> EncoderTokens:
     """Count the tokens of every encoder layer.
 
     A block attends over the n tokens of a crop, merges r of them away, and hands n − r to its FFN
@@ -42,15 +45,64 @@ def encoder_tokens(
     Raises:
         InvalidInput: Merging that the model has no place for, or more than a block can merge.
     """
-    vision = model.vision
-    merged = merged_per_layer(vision, encoder) if encoder else (0,) * vision.num_hidden_layers
+    if encoder is not None and not _is_transformer(model.vision):
+        raise _misplaced(model, encoder)
+    merged = merged_per_layer(model.vision, encoder) if encoder else ()
+    if encoder is None or not any(merged):
+        towers = [_dense(tower, _crops_of(index, seen), seen) for index, tower in _numbered(model)]
+        return EncoderTokens(
+            positions=tuple(count for tower in towers for count in tower.positions),
+            tokens=tuple(count for tower in towers for count in tower.tokens),
+            pairs=tuple(count for tower in towers for count in tower.pairs),
+            ffn=tuple(count for tower in towers for count in tower.ffn),
+            merged_away=0,
+        )
+    return _merged(model, seen, encoder, merged)
+
+
+def _numbered(model: Model) -> list[tuple[int, VisionEncoder]]:
+    return list(enumerate(model.towers))
+
+
+def _crops_of(tower: int, seen: VisualInput) -> tuple[Size, ...]:
+    return seen.second_crops if tower and seen.second_crops else seen.crops
+
+
+def attends_jointly(vision: VisionEncoder, seen: VisualInput) -> bool:
+    """Tell whether attention runs over more than one crop at once."""
+    joint = vision.joint
+    return joint is not None and (joint.over == "image" or len(seen.crops) > 1)
+
+
+def _is_transformer(vision: VisionEncoder) -> bool:
+    return vision.kind == "transformer"
+
+
+def _dense(vision: VisionEncoder, crops: tuple[Size, ...], seen: VisualInput) -> EncoderTokens:
+    """Count one encoder's tokens without any merging."""
     patches = sum(rows * columns for rows, columns in crops)
-    tokens = patches + vision.class_token * len(crops)
-    if not any(merged):
-        same = (tokens,) * vision.num_hidden_layers
-        return EncoderTokens(same, _encoder_pairs(vision, crops), same, 0)
-    assert encoder is not None
-    _check_place(model, encoder)
+    layers = vision.num_hidden_layers
+    if not _is_transformer(vision):
+        counted: Any = vision  # a convolutional tower counts its own positions
+        tokens = counted.layer_tokens(Counter(crops))
+        return EncoderTokens((patches,), tokens, counted.layer_pairs(Counter(crops)), tokens, 0)
+    if vision.joint is not None:
+        own = [rows * columns + vision.extra_tokens for rows, columns in crops]
+        sequences = vision.joint.sequences(own, seen.crops_per_image)
+        tokens = (sum(sequences),) * layers
+        pairs = (sum(formulas.square_pairs(n) for n in sequences),) * layers
+        return EncoderTokens((patches,), tokens, pairs, tokens, 0)
+    tokens = (patches + vision.extra_tokens * len(crops),) * layers
+    return EncoderTokens((patches,), tokens, _encoder_pairs(vision, crops), tokens, 0)
+
+
+def _merged(
+    model: Model, seen: VisualInput, encoder: EncoderMerge, merged: tuple[int, ...]
+) -> EncoderTokens:
+    vision, crops = model.vision, seen.crops
+    patches = sum(rows * columns for rows, columns in crops)
+    tokens = patches + vision.extra_tokens * len(crops)
+    _check_place(model, encoder, seen)
     if not any(merged[: vision.contributing_layers]):
         raise InvalidInput(
             _FIELD,
@@ -62,6 +114,7 @@ def encoder_tokens(
     gone = tuple(accumulate(merged, initial=0))
     per_layer = tuple(tokens - len(crops) * removed for removed in gone)
     return EncoderTokens(
+        positions=(patches,),
         tokens=per_layer[:-1],
         pairs=tuple(
             sum(crop_count * formulas.square_pairs(n) for n, crop_count in sizes.items())
@@ -100,24 +153,41 @@ def crop_sizes(
     vision: VisionEncoder, crops: tuple[Size, ...], merged: tuple[int, ...]
 ) -> list[dict[int, int]]:
     """Return, for every layer, how many crops attend over how many tokens: {tokens: crops}."""
-    dense = Counter(rows * columns + vision.class_token for rows, columns in crops)
+    dense = Counter(rows * columns + vision.extra_tokens for rows, columns in crops)
     gone = accumulate(merged[:-1], initial=0)
     return [{n - removed: count for n, count in dense.items()} for removed in gone]
 
 
-def _check_place(model: Model, encoder: EncoderMerge) -> None:
-    obstacle = ""
-    if model.vision.windows is not None:
+def _check_place(model: Model, encoder: EncoderMerge, seen: VisualInput) -> None:
+    plain = model.vision.windows is None and not attends_jointly(model.vision, seen)
+    if not (plain and model.second_vision is None and _one_by_one(model)):
+        raise _misplaced(model, encoder)
+
+
+def _one_by_one(model: Model) -> bool:
+    return model.connector.merge_size == 1 and model.connector.per_token
+
+
+def _misplaced(model: Model, encoder: EncoderMerge) -> InvalidInput:
+    vision = model.vision
+    if not _is_transformer(vision):
+        obstacle = "is a convolutional network"
+    elif vision.windows is not None:
         obstacle = "attends in windows"
-    elif model.connector.merge_size > 1:
+    elif vision.joint is not None:
+        obstacle = "attends over several crops together"
+    elif model.second_vision is not None:
+        obstacle = "shares its grid with a second encoder"
+    else:
         obstacle = "feeds a connector that merges neighbouring patches"
-    if obstacle:
-        raise InvalidInput(
-            _FIELD,
-            _shown(encoder),
-            f"does not fit {model.vision.name}, which {obstacle}: merged tokens lie on no grid",
-            "reduce behind the encoder instead, with `compress` or `stages`",
-        )
+        if model.connector.merge_size == 1:
+            obstacle = "feeds a connector that takes whole crops"
+    return InvalidInput(
+        _FIELD,
+        _shown(encoder),
+        f"does not fit {vision.name}, which {obstacle}: merged tokens lie on no grid",
+        "reduce behind the encoder instead, with `compress` or `stages`",
+    )
 
 
 def _check_amounts(encoder: EncoderMerge, merged: tuple[int, ...], patches: int) -> None:
@@ -142,8 +212,8 @@ def _shown(encoder: EncoderMerge) -> str:
 
 def _encoder_pairs(vision: VisionEncoder, crops: tuple[Size, ...]) -> tuple[int, ...]:
     """Return each encoder layer's query–key pairs: Σ n_i² over the crops or their windows."""
-    class_token = int(vision.class_token)
-    full = sum(formulas.square_pairs(rows * columns + class_token) for rows, columns in crops)
+    extra = vision.extra_tokens
+    full = sum(formulas.square_pairs(rows * columns + extra) for rows, columns in crops)
     if vision.windows is None:
         return (full,) * vision.num_hidden_layers
     windowed = sum(_window_pairs(crop, vision.windows.size) for crop in crops)

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from typing import Any, Literal, NamedTuple
 
 from . import formulas
-from .architecture import Model
-from .errors import UnknownName
+from .architecture.model import Model
+from .errors import InvalidInput, UnknownName
 from .operators import COMPONENTS, Component, Operator, Part
 from .plan import TokenPlan, alike
 
@@ -117,26 +117,45 @@ def exact_bill(operators: Iterable[Operator]) -> Bill:
     return Bill(UNITS["exact"], tuple(entries))
 
 
+def published_obstacle(model: Model) -> str | None:
+    """Return why the published formulas have no meaning for a model; None where they have one."""
+    decoder = model.decoder
+    if decoder.encoder_layers:
+        return "the formula has no term for an encoder–decoder LLM"
+    if decoder.crosses:
+        return "the formula has no term for cross-attention layers"
+    if any(block.attention and block.attention.kind == "latent" for block in decoder.blocks):
+        return "the formula has no term for latent attention"
+    return None
+
+
 def published_bill(convention: Literal["survey", "gated"], model: Model, plan: TokenPlan) -> Bill:
     """Price a prefill by a published formula: decoder layers alone, in MACs.
 
     f(n) = 4nd² + 2n²d + 2ndm (`survey`) or + 3ndm (`gated`), with d the hidden size and m the
-    FFN's intermediate size, whatever the model's head counts are; × batch.
+    FFN's intermediate size, whatever the model's head counts are; × batch. In layers of experts
+    m is (top_k + shared) · expert width.
 
     Raises:
         UnknownName: A convention that is no published one.
+        InvalidInput: A model for which the formula has no meaning.
     """
-    d, m = model.decoder.hidden_size, model.decoder.feed_forward.intermediate_size
+    decoder, d = model.decoder, model.decoder.hidden_size
     if convention not in _FFN_TERMS:  # "exact" would get the gated amounts as FLOPs
         raise UnknownName("convention", convention, tuple(_FFN_TERMS), "tokencost ratio --help")
+    obstacle = published_obstacle(model)
+    if obstacle:
+        problem = f"has no figure for {model.id}: {obstacle}"
+        raise InvalidInput("convention", convention, problem, "use the exact convention")
     ffn = _FFN_TERMS[convention]
-    terms: tuple[tuple[Part, Any, tuple[int, ...]], ...] = (
-        ("attention projections", formulas.projection_term, (d,)),
-        ("attention scores", formulas.score_term, (d,)),
-        ("feed-forward", ffn, (d, m)),
-    )
+    widths = [block.feed_forward.active_intermediate_size for block in decoder.blocks]
     entries = []
-    for layers, (n,) in alike(zip(plan.query, strict=True)):
+    for layers, (n, m) in alike(zip(plan.query, widths, strict=True)):
+        terms: tuple[tuple[Part, Any, tuple[int, ...]], ...] = (
+            ("attention projections", formulas.projection_term, (d,)),
+            ("attention scores", formulas.score_term, (d,)),
+            ("feed-forward", ffn, (d, m)),
+        )
         for part, term, sizes in terms:
             values = {"batch": plan.batch, **dict(zip(term.symbols, (n, *sizes), strict=True))}
             formula = term.text if plan.batch == 1 else f"batch · {term.text}"

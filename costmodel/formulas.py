@@ -103,6 +103,32 @@ def causal_pairs(n: Number) -> Number:
     return n * (n + 1) // 2
 
 
+@closed_form("n · (n + 1) / 2 - out · (out + 1) / 2")
+def window_pairs(n: Number, out: Number) -> Number:
+    """Causal pairs within a window; the last query has `out` of the n tokens behind it."""
+    return (n * (n + 1) - out * (out + 1)) // 2
+
+
+@closed_form("v · (v - 1) / 2 + out · (out + 1) / 2")
+def block_pairs(v: Number, out: Number) -> Number:
+    """Pairs that v tokens which all attend to one another add to causal ones within a window.
+
+    The window leaves `out` of the v tokens behind for the last of them.
+    """
+    return (v * (v - 1) + out * (out + 1)) // 2
+
+
+@closed_form("steps · kept + (first + last) · steps / 2 + full · w")
+def window_decode_pairs(
+    kept: Number, first: int, last: int, steps: int, full: int, w: int
+) -> Number:
+    """Keys that decode forwards read in a layer of window w: Σ (kept + i), then w each time.
+
+    Forwards `first` to `last` are the `steps` ones below the window's limit; `full` follow.
+    """
+    return steps * kept + (first + last) * steps // 2 + full * w
+
+
 @closed_form("steps · kept + (first + last) · steps / 2")
 def decode_pairs(kept: Number, first: int, last: int, steps: int) -> Number:
     """Keys that `steps` decode forwards, first to last, read in one layer: Σ (kept + i)."""
@@ -137,3 +163,9 @@ def gated_ffn_term(n: Number, d: int, m: int) -> Number:
 def layer_kv_bytes(h_kv: int, d_h: int, bits: int) -> int:
     """Bytes of one token's key and value in one layer's cache, rounded up to whole bytes."""
     return (2 * h_kv * d_h * bits + 7) // 8
+
+
+@closed_form("⌈values · bits / 8⌉")
+def cached_bytes(values: int, bits: int) -> int:
+    """Bytes of the values that one token leaves in one layer's cache, rounded up."""
+    return (values * bits + 7) // 8

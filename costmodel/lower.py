@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
+from typing import Any
 
 from . import formulas
-from .architecture import LinearStage, Merge, Model, Transformer
+from .architecture.blocks import Place, Tokens
+from .architecture.model import Model
+from .connectors.base import Flow
 from .errors import InvalidInput
-from .operators import Attention, Component, Convolution, Linear, Operator, Part
+from .operators import Linear, Operator
 from .plan import TokenPlan, alike
 from .schedule import Schedule
 from .workload import Counting
+
+_DEFAULT = Counting()
 
 
 def lower(
@@ -27,7 +33,7 @@ def lower(
         selection = selection_operators(model, plan, schedule, counting)
     return (
         *lower_vision(model, plan, counting),
-        *_connector(model, plan),
+        *model.connector.operators(connector_flow(model, plan)),
         *_decoder(model, plan, counting),
         _head(model, plan.batch * _head_positions(plan, counting)),
         *selection,
@@ -35,12 +41,13 @@ def lower(
 
 
 def lower_decode(
-    model: Model, plan: TokenPlan, first: int = 1, last: int = 1
+    model: Model, plan: TokenPlan, first: int = 1, last: int = 1, counting: Counting = _DEFAULT
 ) -> tuple[Operator, ...]:
     """List the operators of decode forwards `first` to `last`, summed over them.
 
     Forward i reads the kept prefill tokens and the i tokens generated so far, its own included:
-    kv_read_l + i keys in layer l. Its head prices one position.
+    kv_read_l + i keys in layer l, no more than its window where it has one. Its head prices one
+    position.
 
     Raises:
         InvalidInput: Forwards that do not exist: `first` below 1, or `last` before `first`.
@@ -49,70 +56,145 @@ def lower_decode(
         raise InvalidInput(
             "last", last, f"makes no range with first {first}", "give 1 <= first <= last"
         )
-    steps, batch = last - first + 1, plan.batch
+    steps, batch, decoder = last - first + 1, plan.batch, model.decoder
     tokens = batch * steps
     operators: list[Operator] = []
-    for layers, (kept,) in alike(zip(plan.kv_read, strict=True)):
-        pairs = batch * formulas.decode_pairs(kept, first, last, steps)
-        operators += _block(model.decoder, "decoder", layers, tokens, tokens, tokens, pairs, pairs)
+    blocks = decoder.blocks
+    shapes = [id(block) for block in blocks]
+    for layers, (_, layout, kept, cross) in alike(
+        zip(shapes, plan.layout, plan.kv_read, plan.cross, strict=True)
+    ):
+        if not layout.generates:
+            continue
+        if layout.window is None:
+            pairs = batch * formulas.decode_pairs(kept, first, last, steps)
+        else:
+            # The last forward that still finds room in the window, or the one before the first.
+            growing = min(max(layout.window - kept, first - 1), last)
+            pairs = batch * formulas.window_decode_pairs(
+                kept, first, growing, growing - first + 1, last - growing, layout.window
+            )
+        read = tokens * cross
+        counts = Tokens(
+            query=tokens,
+            key=tokens,
+            ffn=tokens,
+            keys_read=pairs,
+            pairs=pairs,
+            cross_projected=0 if layout.cross_cached else read,
+            cross_keys=read,
+            cross_pairs=read,
+        )
+        place = Place("decoder", layers, counting.execution)
+        block = blocks[layers[0]]
+        operators += block.operators(place, decoder.hidden_size, counts, decoder.adapter)
     return (*operators, _head(model, tokens))
 
 
 def lower_vision(model: Model, plan: TokenPlan, counting: Counting) -> Iterator[Operator]:
-    """Yield the encoder's operators; with "contributing", without the layers that are not read."""
-    vision, patch = model.vision, model.vision.patch_embedding
-    yield Convolution(
-        component="vision",
-        layers=(),
-        part="patch embedding",
-        name="patch embedding",
-        positions=plan.batch * plan.encoder_positions,
-        in_channels=patch.num_channels,
-        out_channels=vision.hidden_size,
-        kernel=patch.temporal_patch_size * patch.patch_size**2,
-    )
-    contributing = counting.encoder_layers == "contributing"
-    layers = vision.contributing_layers if contributing else vision.num_hidden_layers
-    counts = (plan.encoder_tokens, plan.encoder_ffn, plan.encoder_pairs)
-    per_layer = zip(*(count[:layers] for count in counts), strict=True)
-    for same, (count, ffn, pairs) in alike(per_layer):
-        tokens = plan.batch * count
-        yield from _block(
-            vision, "vision", same, tokens, tokens, plan.batch * ffn, tokens, plan.batch * pairs
-        )
+    """Yield the encoders' operators; with "contributing", without the layers that are not read.
 
-
-def _connector(model: Model, plan: TokenPlan) -> Iterator[Operator]:
-    tokens = plan.batch * plan.connector_tokens * model.connector.merge_size**2
-    for index, stage in enumerate(model.connector.stages):
-        if isinstance(stage, Merge):
-            tokens //= stage.size**2
-        elif isinstance(stage, LinearStage):
-            yield Linear(
-                component="connector",
-                layers=(),
-                part="connector",
-                name=f"stage {index} linear",
-                tokens=tokens,
-                in_features=stage.in_features,
-                out_features=stage.out_features,
+    The layers of a second encoder are numbered behind those of the first.
+    """
+    seen, first = plan.visual_input, 0
+    for index, tower in enumerate(model.towers):
+        contributing = counting.encoder_layers == "contributing"
+        layers = tower.contributing_layers if contributing else tower.num_hidden_layers
+        place = Place("vision", (), counting.execution)
+        if tower.kind != "transformer":
+            crops = seen.second_crops if index and seen.second_crops else seen.crops
+            own: Any = tower  # a convolutional tower lowers itself
+            yield from own.lowered(Counter(crops), plan.batch, place, layers, first)
+        else:
+            yield from tower.embedding(place, plan.batch * plan.tower_positions[index])
+            window = slice(first, first + layers)
+            counts = (plan.encoder_tokens, plan.encoder_ffn, plan.encoder_pairs)
+            per_layer = zip(
+                [id(block) for block in tower.blocks[:layers]],
+                *(count[window] for count in counts),
+                strict=True,
             )
+            for same, (_, count, ffn, pairs) in alike(per_layer):
+                tokens = plan.batch * count
+                here = place._replace(layers=tuple(first + layer for layer in same))
+                yield from tower.layer_operators(
+                    same[0],
+                    here,
+                    Tokens(
+                        query=tokens,
+                        key=tokens,
+                        ffn=plan.batch * ffn,
+                        keys_read=tokens,
+                        pairs=plan.batch * pairs,
+                    ),
+                )
+        first += tower.num_hidden_layers
+
+
+def connector_flow(model: Model, plan: TokenPlan) -> Flow:
+    """Return the tokens that reach the connector, batch included."""
+    second: dict[tuple[int, int], int] = {}
+    if model.second_vision is not None:
+        second = Counter(plan.visual_input.second_crops or plan.visual_input.crops)
+    return Flow(
+        grids=dict(plan.connector_grids),
+        batch=plan.batch,
+        arranged=plan.visual_input.visual_tokens,
+        text_tokens=plan.text_tokens,
+        second=second,
+    )
 
 
 def _decoder(model: Model, plan: TokenPlan, counting: Counting) -> Iterator[Operator]:
-    batch = plan.batch
-    for layers, (query, key, ffn) in alike(zip(plan.query, plan.key, plan.ffn, strict=True)):
-        pairs = batch * (formulas.causal_pairs(query) if counting.causal else query * key)
-        yield from _block(
-            model.decoder,
-            "decoder",
-            layers,
+    batch, decoder = plan.batch, model.decoder
+    blocks = decoder.blocks
+    shapes = [id(block) for block in blocks]
+    for layers, (_, layout, visual, query, key, ffn, cross) in alike(
+        zip(
+            shapes,
+            plan.layout,
+            plan.visual,
+            plan.query,
+            plan.key,
+            plan.ffn,
+            plan.cross,
+            strict=True,
+        )
+    ):
+        pairs = query * key
+        if counting.causal and layout.generates:
+            pairs = _causal_pairs(model, plan, query, visual * layout.in_sequence, layout.window)
+        counts = Tokens(
             query=batch * query,
             key=batch * key,
             ffn=batch * ffn,
             keys_read=batch * key,
-            pairs=pairs,
+            pairs=batch * pairs,
+            cross_projected=batch * cross,
+            cross_keys=batch * cross,
+            cross_pairs=batch * query * cross,
         )
+        place = Place("decoder", layers, counting.execution)
+        block = blocks[layers[0]]
+        yield from block.operators(place, decoder.hidden_size, counts, decoder.adapter)
+
+
+def _causal_pairs(
+    model: Model, plan: TokenPlan, query: int, visual: int, window: int | None
+) -> int:
+    """Return the pairs of self-attention that a mask leaves among the tokens of a layer."""
+    bidirectional = model.decoder.bidirectional
+    if bidirectional == "prefix":
+        return query * query
+    reach = query if window is None else window
+    pairs: int = formulas.window_pairs(query, max(query - reach, 0))
+    if bidirectional == "images":
+        blocks = len(plan.visual_input.crops)
+        # Survivors lie in the images as evenly as whole numbers allow.
+        each, more = divmod(visual, blocks)
+        pairs += more * formulas.block_pairs(each + 1, max(each + 1 - reach, 0))
+        pairs += (blocks - more) * formulas.block_pairs(each, max(each - reach, 0))
+    return pairs
 
 
 def _head_positions(plan: TokenPlan, counting: Counting) -> int:
@@ -130,48 +212,3 @@ def _head(model: Model, positions: int) -> Linear:
         in_features=model.decoder.hidden_size,
         out_features=model.decoder.vocab_size,
     )
-
-
-def _block(
-    stack: Transformer,
-    component: Component,
-    layers: tuple[int, ...],
-    query: int,
-    key: int,
-    ffn: int,
-    keys_read: int,
-    pairs: int,
-) -> Iterator[Operator]:
-    """Yield one block over the given token counts.
-
-    `key` tokens are projected to keys and values; `keys_read` are what attention reads, with
-    those that a cache holds.
-    """
-    attention, hidden = stack.attention, stack.hidden_size
-    query_width = attention.num_attention_heads * attention.head_dim
-    key_width = attention.num_key_value_heads * attention.head_dim
-
-    def linear(part: Part, name: str, tokens: int, c_in: int, c_out: int) -> Linear:
-        return Linear(component, layers, part, name, tokens, c_in, c_out)
-
-    yield linear("attention projections", "query", query, hidden, query_width)
-    yield linear("attention projections", "key", key, hidden, key_width)
-    yield linear("attention projections", "value", key, hidden, key_width)
-    yield Attention(
-        component=component,
-        layers=layers,
-        part="attention scores",
-        name="scores and values",
-        queries=query,
-        keys=keys_read,
-        pairs=pairs,
-        heads=attention.num_attention_heads,
-        query_key_size=attention.head_dim,
-        value_size=attention.head_dim,
-    )
-    yield linear("attention projections", "output", query, query_width, hidden)
-    width = stack.feed_forward.intermediate_size
-    if stack.feed_forward.gated:
-        yield linear("feed-forward", "gate", ffn, hidden, width)
-    yield linear("feed-forward", "up", ffn, hidden, width)
-    yield linear("feed-forward", "down", ffn, width, hidden)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Literal, NamedTuple, get_args
 
-from .architecture import Model
+from .architecture.model import Model
 from .errors import InvalidInput, UnknownName
-from .flops import CONVENTIONS, Bill, Convention, exact_bill, published_bill
+from .flops import CONVENTIONS, Bill, Convention, exact_bill, published_bill, published_obstacle
 from .lower import lower, lower_decode, lower_vision
-from .numeric import whole
+from .numeric import Spec, whole
+from .operators import Operator
 from .plan import TokenPlan, plan
 from .schedule import Schedule
 from .workload import Counting, Workload
@@ -34,8 +35,8 @@ class Report(NamedTuple):
 
     def __repr__(self) -> str:
         """Return the question in one line; the plans alone would fill a page."""
-        asked = (self.model.id, self.workload, self.schedule, self.counting)
-        return f"Report{asked!r}"
+        specs = [_given(spec) for spec in (self.workload, self.schedule, self.counting)]
+        return f"Report({self.model.id!r}, {', '.join(specs)})"
 
     def bill(
         self, convention: Convention = "exact", *, scheduled: bool = True, phase: Phase = "prefill"
@@ -47,7 +48,8 @@ class Report(NamedTuple):
 
         Raises:
             UnknownName: A convention or a phase that there is not.
-            InvalidInput: A published convention for another phase than the prefill.
+            InvalidInput: A published convention for another phase than the prefill, or for a
+                model for which it has no meaning (`obstacle`).
         """
         if convention not in CONVENTIONS:
             raise UnknownName("convention", convention, CONVENTIONS, "tokencost ratio --help")
@@ -75,14 +77,21 @@ class Report(NamedTuple):
         if phase != "decode":
             prefill = exact_bill(lower(self.model, side, self.counting, schedule))
         if phase != "prefill" and self.workload.new_tokens > 1:
-            decode = exact_bill(lower_decode(self.model, side, 1, self.workload.new_tokens - 1))
+            decode = exact_bill(self._decoded(side, 1, self.workload.new_tokens - 1))
         return prefill.joined(decode)
+
+    def _decoded(self, side: TokenPlan, first: int, last: int) -> tuple[Operator, ...]:
+        return lower_decode(self.model, side, first, last, self.counting)
+
+    def obstacle(self, convention: Convention) -> str | None:
+        """Return why a convention has no figure for the model; None where it has one."""
+        return None if convention == "exact" else published_obstacle(self.model)
 
     def decode_forward(self, step: int = 1, *, scheduled: bool = True) -> Bill:
         """Return the bill of the `step`-th decode forward: kept + step keys in each layer."""
         step = whole(step, "step", minimum=1)
         side = self.scheduled if scheduled else self.dense
-        return exact_bill(lower_decode(self.model, side, step, step))
+        return exact_bill(self._decoded(side, step, step))
 
     def priced_phase(self, convention: Convention) -> Phase:
         """Return what a ratio compares: the generation under `exact`, else the prefill."""
@@ -110,11 +119,21 @@ class Report(NamedTuple):
     def unused_encoder_flops(self) -> int:
         """Return the exact FLOPs of encoder layers that are computed without contributing."""
         vision = [
-            lower_vision(self.model, self.dense, Counting(encoder_layers=layers))
+            lower_vision(
+                self.model, self.dense, self.counting.model_copy(update={"encoder_layers": layers})
+            )
             for layers in ("computed", "contributing")
         ]
         computed, contributing = (exact_bill(operators).total for operators in vision)
         return computed - contributing
+
+
+def _given(spec: Spec | None) -> str:
+    """Return a spec with the fields that were given."""
+    if spec is None:
+        return "None"
+    fields = [f"{name}={getattr(spec, name)!r}" for name in sorted(spec.model_fields_set)]
+    return f"{type(spec).__name__}({', '.join(fields)})"
 
 
 def evaluate(

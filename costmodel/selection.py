@@ -20,8 +20,9 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from .architecture import Model, Transformer
-from .encoder import crop_sizes, merged_per_layer
+from .architecture.blocks import Place, Transformer
+from .architecture.model import Model
+from .encoder import attends_jointly, crop_sizes, merged_per_layer
 from .errors import InvalidInput
 from .operators import Attention, Linear, Operator
 from .plan import TokenPlan
@@ -38,11 +39,13 @@ class Rule(NamedTuple):
         primitive: The schedule's primitive that the rule chooses for, the only one it goes with.
         computes: What this project's implementation computes, for the reader.
         work: Yields the operators; raises `InvalidInput` where the rule does not fit.
+        reads_encoder: Whether it reads the attention of the encoder.
     """
 
     primitive: str
     computes: str
     work: Work
+    reads_encoder: bool = False
 
 
 class Recycling(NamedTuple):
@@ -78,6 +81,13 @@ def selection_operators(
         if other != rule.primitive:
             problem = f"chooses for `{rule.primitive}` and not for `{other}`"
             raise _misfit(schedule.selection, problem, f"leave `{other}` or the rule out")
+    if rule.primitive == "stages" and not all(layer.in_sequence for layer in plan.layout):
+        problem = f"ranks tokens of the LLM's own sequence, which {model.id} keeps images out of"
+        raise _misfit(schedule.selection, problem, "choose another rule, or leave it out")
+    joint = attends_jointly(model.vision, plan.visual_input)
+    if rule.reads_encoder and (model.vision.kind != "transformer" or joint):
+        problem = f"ranks by attention over each crop, which {model.vision.name} does not have"
+        raise _misfit(schedule.selection, problem, "choose another rule, or leave it out")
     return tuple(rule.work(model, plan, schedule, counting))
 
 
@@ -143,11 +153,11 @@ def _pyramiddrop(
     model: Model, plan: TokenPlan, schedule: Schedule, counting: Counting
 ) -> Iterator[Operator]:
     batch, decoder, attention = plan.batch, model.decoder, model.decoder.attention
-    query_width = attention.num_attention_heads * attention.head_dim
-    key_width = attention.num_key_value_heads * attention.head_dim
+    hidden, place = decoder.hidden_size, Place("selection", ())
     for layer, _, _, n in _reductions(plan, schedule):
-        yield _linear(f"query for layer {layer}", batch, decoder.hidden_size, query_width)
-        yield _linear(f"keys for layer {layer}", batch * n, decoder.hidden_size, key_width)
+        yield _linear(f"query for layer {layer}", batch, hidden, attention.query_width)
+        for keys in attention.key_projections(place, hidden, batch * n, "selection"):
+            yield keys._replace(name=f"keys for layer {layer}")
         yield _scores(f"query row for layer {layer}", batch, batch * n, batch * n, decoder)
 
 
@@ -303,9 +313,12 @@ RULES: dict[Selection, Rule] = {
         "compress",
         "one encoder layer's class-token row, or its scores without a class token",
         _visionzip,
+        reads_encoder=True,
     ),
     "divprune": Rule("compress", "one matrix of cosines", _divprune),
-    "tome": Rule("encoder", "similarities of every other token in each block", _tome),
+    "tome": Rule(
+        "encoder", "similarities of every other token in each block", _tome, reads_encoder=True
+    ),
     "sparsevlm": Rule(
         "stages", "query rows of the text tokens per stage, no attention map", _sparsevlm
     ),

@@ -1,18 +1,21 @@
 """What a model is asked: images, text, output length, batch, and how its cost is counted."""
 
 from collections.abc import Sequence
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import StrictBool
+from pydantic import StrictBool, model_validator
 
+from .architecture.blocks import Execution
 from .errors import InvalidInput
 from .numeric import Converted, Count, Positive, Spec, whole
-from .tokens import LARGEST_SIDE, Size
+from .tokens import LARGEST_SIDE, Processor, Size
 
 #: LLaVA's system prompt of 35 tokens and a short question.
 DEFAULT_TEXT_TOKENS = 64
 #: More images in one prompt than any model's context holds.
 MOST_IMAGES = 10_000
+#: Hours of video at a frame per second.
+MOST_FRAMES = 1_000_000
 
 
 def image_size(value: object, field: str = "image_size") -> Size:
@@ -59,6 +62,8 @@ class Workload(Spec):
     Attributes:
         images: Sizes (height, width) of the images in the prompt; empty means one image of the
             model's default size.
+        frames: Frames of one video, instead of images; `images` may hold the size of a frame.
+        processor: Settings of the image processor that differ from the checkpoint's.
         visual_tokens: The dense count M, instead of the one derived from the images; encoder and
             connector stay those of the images.
         text_tokens: N, system prompt and question.
@@ -67,10 +72,24 @@ class Workload(Spec):
     """
 
     images: Annotated[tuple[Size, ...], Converted(_images)] = ()
+    frames: Count = 0
+    processor: Processor = Processor()
     visual_tokens: Positive | None = None
     text_tokens: Count = DEFAULT_TEXT_TOKENS
     new_tokens: Positive = 1
     batch: Positive = 1
+
+    @model_validator(mode="after")
+    def _one_frame_size(self) -> Self:
+        if self.frames and len(set(self.images)) > 1:
+            raise InvalidInput(
+                "images", None, "has several sizes for the frames of one video", "give one size"
+            )
+        if self.frames > MOST_FRAMES:
+            raise InvalidInput(
+                "frames", self.frames, f"is above {MOST_FRAMES:,}", "price fewer frames"
+            )
+        return self
 
 
 class Counting(Spec):
@@ -81,8 +100,20 @@ class Counting(Spec):
             self-attention; by default all pairs that the operator is handed.
         logits: Positions that the head prices: the last one, as `generate` does, or all.
         encoder_layers: Encoder layers that transformers computes, or only those that contribute.
+        latent: Latent attention with expanded keys and values, as transformers runs and caches
+            it, or absorbed into queries and outputs.
+        experts: Expert pairs that the router chooses, or all experts on all tokens.
+        adapters: Low-rank adapters beside the weights, or merged into them.
     """
 
     causal: StrictBool = False
     logits: Literal["last", "all"] = "last"
     encoder_layers: Literal["computed", "contributing"] = "computed"
+    latent: Literal["expanded", "absorbed"] = "expanded"
+    experts: Literal["routed", "all"] = "routed"
+    adapters: Literal["active", "merged"] = "active"
+
+    @property
+    def execution(self) -> Execution:
+        """How blocks are run."""
+        return Execution(self.latent, self.experts, self.adapters)

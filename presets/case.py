@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, NamedTuple, Self
 
 from ..costmodel import Compress, Model, TokenPlan
 from ..costmodel.numeric import Converted, ratio, whole
-from ..costmodel.tokens import Size
+from ..costmodel.tokens.base import Size
 
 #: Fields of a `Schedule`.
 Primitives = dict[str, Any]

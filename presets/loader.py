@@ -1,7 +1,8 @@
 """Loads model presets from the TOML files beside this module, one file per family.
 
 A family file holds `[family]` (what its models share) and `[models."ID"]` tables. A table may name
-a shared part by `base`; its other keys override that part's.
+a shared part by `base`: parts/<table>.toml holds those. A model's keys override its family's, and
+those override the part's, table by table; sources add up.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ..costmodel import InvalidInput, Model, TokencostError, UnknownName
+from .index import Entry, read_index
 
 MODELS = Path(__file__).parent / "models"
 PARTS = Path(__file__).parent / "parts"
@@ -31,13 +33,39 @@ def load_model(model_id: str) -> Model:
     """
     if not isinstance(model_id, str):
         raise InvalidInput("model", model_id, "is not a model id", "see `tokencost models list`")
-    for path in _family_files():
+    for path in _candidates(model_id):
         # Only files that name the model are parsed: start-up does not grow with the presets.
         if model_id in path.read_text(encoding="utf-8"):
             content = _read(path)
             if model_id in content["models"]:
                 return _build(path, model_id, content)
     raise UnknownName("model", model_id, list_models(), "tokencost models list")
+
+
+def index_entries() -> list[Entry]:
+    """Return the index's entries, or those of presets that have none yet."""
+    indexed = read_index(MODELS)
+    if indexed:
+        return list(indexed.values())
+    from .indexing import entry_of  # a folder of presets that was never indexed
+
+    return [
+        entry_of(load_model(model_id), path.name)
+        for path, ids in listed_by_file()
+        for model_id in ids
+    ]
+
+
+def listed_by_file() -> list[tuple[Path, list[str]]]:
+    """Return the files of presets with the ids that each holds."""
+    return [(path, list(_read(path)["models"])) for path in _family_files()]
+
+
+def _candidates(model_id: str) -> list[Path]:
+    """Return the file that the index names, or all of them."""
+    entry = read_index(MODELS).get(model_id)
+    path = MODELS / entry.file if entry else None
+    return [path] if path and path.exists() else _family_files()
 
 
 def _family_files() -> list[Path]:
@@ -47,14 +75,18 @@ def _family_files() -> list[Path]:
 @cache
 def _read(path: Path) -> dict[str, Any]:
     with path.open("rb") as file:
-        try:
-            return tomllib.load(file)
-        except tomllib.TOMLDecodeError as error:
-            raise TokencostError(f"{path.name}: is not TOML: {error}") from None
+        return _parsed(path, file.read().decode("utf-8"))
+
+
+def _parsed(path: Path, text: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise TokencostError(f"{path.name}: is not TOML: {error}") from None
 
 
 def _build(path: Path, model_id: str, content: dict[str, Any]) -> Model:
-    data = {**content["family"], **content["models"][model_id], "id": model_id}
+    data = {**_merged(content["family"], content["models"][model_id]), "id": model_id}
     try:
         for section, part in data.items():
             if isinstance(part, dict) and "base" in part:
@@ -66,10 +98,37 @@ def _build(path: Path, model_id: str, content: dict[str, Any]) -> Model:
         ) from None
 
 
+def _merged(shared: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
+    """Return `shared` with the keys of `own` instead of its own, table by table."""
+    merged = {**shared, **own}
+    for key in shared.keys() & own.keys():
+        below, above = shared[key], own[key]
+        if isinstance(below, dict) and isinstance(above, dict):
+            merged[key] = _merged(below, above)
+        elif key == "source" and isinstance(below, list) and isinstance(above, list):
+            merged[key] = [*below, *above]
+    return merged
+
+
 def _with_base(section: str, part: dict[str, Any]) -> dict[str, Any]:
-    path = PARTS / f"{section}.toml"
-    parts = _read(path) if path.exists() else {}
-    if part["base"] not in parts:
-        raise UnknownName(f"{section}.base", part["base"], list(parts), "presets/parts")
+    path = PARTS / f"{_file_of(section)}.toml"
     own = {key: value for key, value in part.items() if key != "base"}
-    return {**parts[part["base"]], **own}
+    return _merged(_part(path, section, str(part["base"])), own)
+
+
+def _file_of(section: str) -> str:
+    return "vision" if section == "second_vision" else section
+
+
+@cache
+def _part(path: Path, section: str, name: str) -> dict[str, Any]:
+    """Return one part; of its file, which is long, no other part is parsed."""
+    text = path.read_text(encoding="utf-8") if path.exists() else ""
+    headings = (f"{name}]", f'"{name}"]', f"{name}.", f'"{name}".')
+    tables = [table for table in f"\n{text}".split("\n[") if table.lstrip("[").startswith(headings)]
+    parts = _parsed(path, "\n".join(f"[{table}" for table in tables))
+    if name not in parts:
+        known = list(_read(path)) if text else []
+        raise UnknownName(f"{section}.base", name, known, "presets/parts")
+    part: dict[str, Any] = parts[name]
+    return part

@@ -28,11 +28,16 @@ class Seen(NamedTuple):
         query: [B, h, n_q, d_h], with positions applied.
         key: [B, h_kv, n_k, d_h], likewise, those of a cache included.
         scaling: What the products are multiplied by before the softmax.
+        mask: What is added to the products or, when boolean, where a query may look,
+            [B or 1, 1, n_q, n_k]; None where the operator is handed no mask.
+        softcap: Bound that tanh keeps the products within, before the mask; None without one.
     """
 
     query: Tensor
     key: Tensor
     scaling: float
+    mask: Tensor | None = None
+    softcap: float | None = None
 
 
 #: Lists that collect what the attention modules under watch see, the innermost watch last.
@@ -90,12 +95,20 @@ def _register(name: Implementation) -> None:
         return
     wrapped = None if name == "eager" else ALL_ATTENTION_FUNCTIONS[name]
 
-    def attend(module: Module, query: Tensor, key: Tensor, *rest: Any, **options: Any) -> Any:
+    def attend(
+        module: Module,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        attention_mask: Tensor | None,
+        **options: Any,
+    ) -> Any:
         for seen in _WATCHED.get(module, ()):
-            seen.append(Seen(query, key, float(options["scaling"])))
+            scaling, softcap = float(options["scaling"]), options.get("softcap")
+            seen.append(Seen(query, key, scaling, attention_mask, softcap))
         # Eager attention is no registered function: every modelling file has its own.
         run = wrapped or sys.modules[type(module).__module__].eager_attention_forward
-        return run(module, query, key, *rest, **options)
+        return run(module, query, key, value, attention_mask, **options)
 
     AttentionInterface.register(_PREFIX + name, attend)
     masks = masking_utils.ALL_MASK_ATTENTION_FUNCTIONS

@@ -11,7 +11,7 @@ from ..costmodel import InvalidInput, MissingExtra, Model, model_parameters
 from .configs import config_of
 
 if TYPE_CHECKING:
-    from torch import Generator
+    from torch import Generator, nn
     from transformers import PreTrainedConfig, PreTrainedModel
 
 DEVICES = ("meta", "cpu", "cuda")
@@ -105,14 +105,36 @@ def build_from_config(
     on_gpu = [torch.cuda.current_device()] if device == "cuda" else []
     # Built where it is to live, so that rotary tables and other buffers are made there too.
     with torch.random.fork_rng(devices=on_gpu), torch.device(device):
-        model: PreTrainedModel = auto.from_config(
-            config, dtype=getattr(torch, dtype), attn_implementation=attention
-        )
+        try:
+            model: PreTrainedModel = auto.from_config(
+                config, dtype=getattr(torch, dtype), attn_implementation=attention
+            )
+        except ValueError as error:
+            if "attention implementation" not in str(error):
+                raise
+            raise InvalidInput(
+                "--attention",
+                attention,
+                f"is not there for the parts of {config.model_type}",
+                "give --attention eager",
+            ) from None
     model.train(False)
     model.requires_grad_(False)
     if device != "meta":
         _randomise(model, torch.Generator(device).manual_seed(seed), gain)
     return model
+
+
+def make_experts_countable(model: PreTrainedModel) -> None:
+    """Let experts run as plain matrix products, one per routed pair of token and expert.
+
+    transformers' default is a grouped kernel without a formula in the counters. Batched products
+    work on shapes alone, but hold a copy of an expert's weights for each pair; elsewhere each
+    expert runs on the tokens that chose it.
+    """
+    untyped: Any = model
+    if any(path.endswith(".experts") for path, _ in model.named_modules()):
+        untyped.set_experts_implementation("batched_mm" if model.device.type == "meta" else "eager")
 
 
 def require_device(device: str) -> None:
@@ -193,8 +215,6 @@ def _container_free(group: Path = Path("/sys/fs/cgroup")) -> int | None:
 
 def _randomise(model: PreTrainedModel, generator: Generator, gain: float) -> None:
     """Fill every weight in place, in the order in which the modules hold them; tied ones once."""
-    from torch import nn
-
     untyped: Any = model
     embedding = untyped.get_input_embeddings().weight
     tied = untyped.get_output_embeddings().weight is embedding
@@ -206,12 +226,28 @@ def _randomise(model: PreTrainedModel, generator: Generator, gain: float) -> Non
             std = _TIED_EMBEDDING_STD if tied else _EMBEDDING_STD
         elif name == "bias":
             std = _OFFSET_STD
-        elif isinstance(model.get_submodule(owner), nn.Linear | nn.Conv2d | nn.Conv3d):
+        elif parameter.numel() == 1:
+            mean, std = 1.0, _OFFSET_STD  # gates, through tanh
+        elif inputs := _fan_in(model.get_submodule(owner), name, parameter):
             share = _ATTENTION_SHARE if owner.endswith("o_proj") else 1.0
-            std = share * gain / parameter[0].numel() ** 0.5
+            std = share * gain / inputs**0.5
         elif parameter.ndim == 1 and name.startswith(("weight", "lambda")):
-            mean, std = 1.0, _OFFSET_STD  # norms, learned residual scales
+            # Norms and learned residual scales, around 1; Gemma adds the 1 itself.
+            mean, std = float(parameter[0].round()), _OFFSET_STD
         parameter.normal_(mean, std, generator=generator)
+
+
+def _fan_in(owner: nn.Module, name: str, parameter: nn.Parameter) -> int:
+    """Return the inputs that each output of a matrix sums over; 0 for what is no matrix."""
+    from torch import nn
+
+    if isinstance(owner, nn.Linear | nn.Conv2d | nn.Conv3d):
+        return parameter[0].numel()
+    if name.endswith("_proj") or type(owner).__name__.endswith("Router"):
+        return parameter.shape[-1]  # experts [E, out, in] and their router
+    if name == "mm_input_projection_weight":
+        return parameter.shape[0]  # Gemma 3 multiplies from the left
+    return 0
 
 
 def _one_of(field: str, value: str, choices: Sequence[str]) -> None:

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 from ..costmodel import Bill, Counting, InvalidInput, Report, evaluate
 from ..costmodel.operators import COMPONENTS
 from ..costmodel.plan import TokenPlan
-from ..costmodel.tokens import Size
+from ..costmodel.tokens.base import Size
 from .adapters import ADAPTERS
-from .build import build
+from .build import build, make_experts_countable
 from .counters import Count, CounterName, count
-from .forward import ROTARY, Driver, Place, Prefilled
+from .forward import EXPERTS, ROTARY, Driver, Place, Prefilled, component_of
 from .memory import working_bytes
 from .reduced import reduced
 from .reduction import Reduction
@@ -32,7 +32,12 @@ MOST_DECODE_FORWARDS = 64
 _KINDS = {"patch embedding": "convolution", "attention scores": "attention"}
 #: Components without attention, where a batched product is a linear layer on a slice; and products
 #: that choose tokens, which are of one kind, whatever operator a reducer uses for them.
-_WITHOUT_ATTENTION = {"connector": "linear", "head": "linear", "selection": "selection"}
+_WITHOUT_ATTENTION = {
+    "connector": "linear",
+    "head": "linear",
+    "selection": "selection",
+    EXPERTS: "linear",
+}
 
 
 class Setting(NamedTuple):
@@ -165,15 +170,15 @@ def compare(
     asked = evaluate(model, report.workload, report.schedule, counting)
     progress(f"building {model.id} on {setting.device}")
     dtype = "bfloat16" if setting.device == "cuda" else "float32"
-    driver = Driver(
-        build(
-            model,
-            setting.device,
-            dtype=dtype,
-            headroom=_headroom(asked, dtype),
-            way_out=_less_memory(setting),
-        )
+    built = build(
+        model,
+        setting.device,
+        dtype=dtype,
+        headroom=_headroom(asked, dtype),
+        way_out=_less_memory(setting),
     )
+    make_experts_countable(built)
+    driver = Driver(built)
     for side in sides:
         if side == "scheduled" and asked.schedule is None:
             continue
@@ -239,9 +244,10 @@ def _rows(
     for place, kinds in counted.flops.items():
         if place == ROTARY:
             continue
-        component = "outside the components" if place is None else place[0]
+        component = "outside the components" if place is None else component_of(place)
         for name, flops in kinds.items():
-            measured[component, _WITHOUT_ATTENTION.get(component, name)] += flops
+            kind = _WITHOUT_ATTENTION.get(place[0], name) if place else name
+            measured[component, kind] += flops
     missing = tuple(counted.unseen_products)
     order = [*COMPONENTS, "outside the components"]
     for component, kind in sorted(

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..costmodel import InvalidInput, Report, Workload, evaluate
-from ..costmodel.tokens import Size
+from ..costmodel.tokens.base import Size
 from ..costmodel.version import __version__
 from ..presets import list_methods, load_method, load_model
 from ..presets.files import replace

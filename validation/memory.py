@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..costmodel import Report, kv_cache_bytes, model_parameters
-from ..costmodel.tokens import NativeRule
+from ..costmodel.tokens.native import NativeRule
 from .attention import Implementation
 from .build import DTYPES
 

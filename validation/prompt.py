@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import groupby
 from typing import TYPE_CHECKING, NamedTuple
 
 from .adapters import Adapter, Pixels
-from .sequence import STRUCTURAL, TEXT, VISUAL, Tokens
+from .sequence import STRUCTURAL, TEXT, VISUAL, Keys, Tokens
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -23,10 +24,10 @@ class Request(NamedTuple):
 
 
 class Visual(NamedTuple):
-    """Visual tokens of each image, [batch, k_i, hidden_size].
+    """Visual tokens of each image, [batch, k_i, width].
 
     Attributes:
-        tokens: Per image.
+        tokens: Per image, as `Adapter.features` makes them.
         dense: How many tokens each image has in the sequence that position ids are made for.
         source: Per image, which of those tokens each one stands for, [batch, k_i]; None: itself.
     """
@@ -42,29 +43,29 @@ class Prompt(NamedTuple):
     Attributes:
         ids: [batch, n], on the host.
         kinds: TEXT, STRUCTURAL or VISUAL, of each token.
-        starts: Where the visual tokens of each image begin.
+        runs: Per image, (start, length) of each run of visual tokens.
     """
 
     ids: Tensor
     kinds: list[int]
-    starts: list[int]
+    runs: list[list[tuple[int, int]]]
 
 
 def prompt_of(adapter: Adapter, request: Request, counts: Sequence[int]) -> Prompt:
     """Return the prompt in which each image has so many visual tokens as `counts` says."""
     import torch
 
-    before, placeholder, after = adapter.special_ids()
     batch, total = request.text.shape
-    system = min(SYSTEM_TOKENS, total // 2)
-    ids, kinds, starts = [request.text[:, :system]], [TEXT] * system, []
-    for count in counts:
-        starts.append(len(kinds) + len(before))
-        image = torch.tensor([*before, *[placeholder] * count, *after], dtype=torch.int64)
-        ids.append(image.expand(batch, -1))
-        kinds += [STRUCTURAL] * len(before) + [VISUAL] * count + [STRUCTURAL] * len(after)
+    system = min(SYSTEM_TOKENS, total // 2) if adapter.text_before_images else 0
+    ids, kinds, runs = [request.text[:, :system]], [TEXT] * system, []
+    for image, count in enumerate(counts):
+        own = adapter.image_ids(request.pixels, image, count)
+        visual = [one == adapter.placeholder and not adapter.crosses for one in own]
+        runs.append([(len(kinds) + start, length) for start, length in _runs(visual)])
+        ids.append(torch.tensor(own, dtype=torch.int64).expand(batch, -1))
+        kinds += [VISUAL if one else STRUCTURAL for one in visual]
     ids.append(request.text[:, system:])
-    return Prompt(torch.cat(ids, dim=1), kinds + [TEXT] * (total - system), starts)
+    return Prompt(torch.cat(ids, dim=1), kinds + [TEXT] * (total - system), runs)
 
 
 def assemble(adapter: Adapter, request: Request, visual: Visual) -> Tokens:
@@ -73,34 +74,114 @@ def assemble(adapter: Adapter, request: Request, visual: Visual) -> Tokens:
     Position ids are those of a prompt with `visual.dense` tokens, taken where `visual.source`
     points, or 0 to n − 1 where the family's ids carry no place in the image.
     """
+    prompt = prompt_of(adapter, request, visual.dense)
+    embedded = adapter.embed(prompt.ids)
+    positions = adapter.positions(request.pixels, prompt.ids).to(embedded.device)
+    if adapter.crosses:
+        return _crossing(adapter, request, visual, prompt, embedded, positions)
+    return _inserted(adapter, visual, prompt, embedded, positions)
+
+
+def _inserted(
+    adapter: Adapter, visual: Visual, prompt: Prompt, embedded: Tensor, positions: Tensor
+) -> Tokens:
     import torch
 
-    device = adapter.model.device
-    ids, kinds, starts = prompt_of(adapter, request, visual.dense)
-    positions = adapter.positions(request.pixels, ids).to(device)
-    embedded = adapter.embed(ids)
-    place = torch.arange(ids.shape[1], device=device).expand(ids.shape)
-    states, places, left = [], [], []
-    done = 0
-    for image, (tokens, start) in enumerate(zip(visual.tokens, starts, strict=True)):
-        end = start + visual.dense[image]
-        here = place[:, start:end]
-        if visual.source is not None:
-            here = here.gather(1, visual.source[image])
-        states += [embedded[:, done:start], tokens.to(embedded.dtype)]
-        places += [place[:, done:start], here]
-        left += [*kinds[done:start], *[VISUAL] * tokens.shape[1]]
-        done = end
-    states.append(embedded[:, done:])
-    places.append(place[:, done:])
-    left += kinds[done:]
-    chosen = torch.cat(places, dim=1)
+    device, width = embedded.device, embedded.shape[-1]
+    place = torch.arange(embedded.shape[1], device=device).expand(embedded.shape[:2])
+    rows, places = [], []
+    kinds: list[int] = []
+    blocks: list[int] = []
+    done = run = 0
+
+    def text_until(end: int) -> None:
+        rows.append(_beside(embedded[:, done:end], visual.tokens[0].shape[-1]))
+        places.append(place[:, done:end])
+        kinds.extend(prompt.kinds[done:end])
+        blocks.extend([-1] * (end - done))
+
+    for image, (tokens, runs) in enumerate(zip(visual.tokens, prompt.runs, strict=True)):
+        spans = [place[:, start : start + length] for start, length in runs]
+        dense = torch.cat([place[:, :0], *spans], dim=1)
+        source = visual.source[image] if visual.source is not None else None
+        here = dense if source is None else dense.gather(1, source)
+        taken = 0
+        for start, length in runs:
+            # Reduced tokens are shared equally among an image's runs: its crops.
+            left = length * tokens.shape[1] // visual.dense[image]
+            text_until(start)
+            rows.append(tokens[:, taken : taken + left].to(embedded.dtype))
+            places.append(here[:, taken : taken + left])
+            kinds += [VISUAL] * left
+            blocks += [run] * left
+            done, taken, run = start + length, taken + left, run + 1
+    text_until(embedded.shape[1])
+    chosen, joined = torch.cat(places, dim=1), torch.cat(rows, dim=1)
+    shape = chosen.shape
     sequence = Tokens(
-        states=torch.cat(states, dim=1),
+        states=joined[..., :width],
         positions=positions.gather(-1, chosen.expand(*positions.shape[:-1], -1)),
-        kinds=torch.tensor(left, device=device).expand(chosen.shape),
-        origin=torch.arange(chosen.shape[1], device=device).expand(chosen.shape),
-        visual=left.count(VISUAL),
-        text=left.count(TEXT),
+        kinds=torch.tensor(kinds, device=device).expand(shape),
+        origin=torch.arange(shape[1], device=device).expand(shape),
+        visual=kinds.count(VISUAL),
+        text=kinds.count(TEXT),
+        blocks=torch.tensor(blocks, device=device).expand(shape),
+        added=_layers_of(joined[..., width:], width),
     )
-    return sequence if adapter.keeps_positions else sequence.renumbered()
+    return sequence if adapter.keeps_positions else sequence.renumbered(adapter.first_position)
+
+
+def _crossing(
+    adapter: Adapter,
+    request: Request,
+    visual: Visual,
+    prompt: Prompt,
+    embedded: Tensor,
+    positions: Tensor,
+) -> Tokens:
+    import torch
+
+    device, batch, length = embedded.device, len(embedded), embedded.shape[1]
+    visible = adapter.visible_keys(request.pixels, prompt.ids).to(device)
+    origin = torch.arange(sum(visual.dense), device=device).expand(batch, -1)
+    if visual.source is not None:
+        first = [sum(visual.dense[:image]) for image in range(len(visual.dense))]
+        pairs = zip(visual.source, first, strict=True)
+        origin = torch.cat([source + start for source, start in pairs], dim=1)
+        visible = visible.gather(2, origin[:, None].expand(-1, length, -1))
+    states = torch.cat(visual.tokens, dim=1).to(embedded.dtype)
+    return Tokens(
+        states=embedded,
+        positions=positions,
+        kinds=torch.tensor(prompt.kinds, device=device).expand(batch, -1),
+        origin=torch.arange(length, device=device).expand(batch, -1),
+        visual=states.shape[1],
+        text=prompt.kinds.count(TEXT),
+        keys=Keys(states, origin, visible),
+    )
+
+
+def _runs(marked: Sequence[bool]) -> list[tuple[int, int]]:
+    """Return (start, length) of every run of true values."""
+    runs, place = [], 0
+    for value, group in groupby(marked):
+        length = len(list(group))
+        if value:
+            runs.append((place, length))
+        place += length
+    return runs
+
+
+def _beside(rows: Tensor, width: int) -> Tensor:
+    """Return rows [B, n, d] with zeros behind, so that they are `width` wide."""
+    import torch
+
+    missing = width - rows.shape[-1]
+    return torch.nn.functional.pad(rows, (0, missing)) if missing else rows
+
+
+def _layers_of(rows: Tensor, width: int) -> Tensor | None:
+    """Return what rows [B, n, layers · width] add in each layer, [layers, B, n, width]."""
+    if not rows.shape[-1]:
+        return None
+    return rows.unflatten(-1, (-1, width)).permute(2, 0, 1, 3)

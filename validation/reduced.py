@@ -6,16 +6,11 @@ import math
 from typing import Any, TypeVar
 
 from ..costmodel import InvalidInput, Model
-from ..costmodel.architecture import (
-    Attention,
-    Connector,
-    ConnectorStage,
-    Decoder,
-    LinearStage,
-    Merge,
-    NormStage,
-    VisionEncoder,
-)
+from ..costmodel.architecture import Attention, Connector, Decoder, VisionEncoder
+from ..costmodel.connectors import Stage
+from ..costmodel.connectors.linear import LinearStage
+from ..costmodel.connectors.merge import Merge
+from ..costmodel.connectors.norm import NormStage
 from ..costmodel.numeric import Spec, whole
 
 AnySpec = TypeVar("AnySpec", bound=Spec)
@@ -45,7 +40,7 @@ def reduced(model: Model, width: int = 64) -> Model:
     width = whole(width, "width", minimum=16)
     decoder = _decoder(model, width)
     vision = _vision(model, width, decoder)
-    return _resized(
+    return resized(
         model,
         id=f"{model.id} (reduced)",
         status="approximate",
@@ -69,11 +64,11 @@ def _decoder(model: Model, width: int) -> Decoder:
     if full.hidden_size != attention.num_attention_heads * attention.head_dim:
         hidden += _STEP * heads
     ratio = full.feed_forward.intermediate_size / full.hidden_size
-    return _resized(
+    return resized(
         full,
         hidden_size=hidden,
         attention=_heads(attention, heads, key_heads, head_dim),
-        feed_forward=_resized(full.feed_forward, intermediate_size=_up(hidden * ratio)),
+        feed_forward=resized(full.feed_forward, intermediate_size=_up(hidden * ratio)),
         vocab_size=VOCABULARY,
     )
 
@@ -97,11 +92,11 @@ def _vision(model: Model, width: int, decoder: Decoder) -> VisionEncoder:
     while taken & {head_dim, heads * head_dim, 3 * heads * head_dim, merge**2 * heads * head_dim}:
         head_dim += _STEP
     hidden = heads * head_dim
-    return _resized(
+    return resized(
         full,
         hidden_size=hidden,
         attention=_heads(full.attention, heads, heads, head_dim),
-        feed_forward=_resized(full.feed_forward, intermediate_size=3 * hidden),
+        feed_forward=resized(full.feed_forward, intermediate_size=3 * hidden),
     )
 
 
@@ -113,13 +108,20 @@ def _connector(model: Model, vision: VisionEncoder, decoder: Decoder) -> Connect
     last = max(index for index, stage in enumerate(stages) if isinstance(stage, LinearStage))
     square_first = isinstance(stages[0], NormStage)
     full, small = model.vision.hidden_size, vision.hidden_size
-    small_stages: list[ConnectorStage] = []
+    small_stages: list[Stage] = []
     for index, stage in enumerate(stages):
         if isinstance(stage, Merge):
             full, small = full * stage.size**2, small * stage.size**2
             small_stages.append(stage)
         elif isinstance(stage, NormStage):
-            small_stages.append(_resized(stage, width=small))
+            small_stages.append(resized(stage, width=small))
+        elif not isinstance(stage, LinearStage):
+            raise InvalidInput(
+                f"connector.stages.{index}.kind",
+                stage.kind,
+                "cannot be made small",
+                "use another model: this one cannot be reduced",
+            )
         else:
             out = stage.out_features
             if index == last or (out == model.decoder.hidden_size and not square_first):
@@ -133,20 +135,21 @@ def _connector(model: Model, vision: VisionEncoder, decoder: Decoder) -> Connect
                     "is neither the width before it nor the decoder's",
                     "use another model: this one cannot be reduced",
                 )
-            small_stages.append(_resized(stage, in_features=small, out_features=after))
+            small_stages.append(resized(stage, in_features=small, out_features=after))
             full, small = out, after
-    return _resized(model.connector, stages=tuple(small_stages))
+    return resized(model.connector, stages=tuple(small_stages))
 
 
 def _heads(full: Attention, heads: int, key_heads: int, head_dim: int) -> Attention:
-    return _resized(
+    return resized(
         full, num_attention_heads=heads, num_key_value_heads=key_heads, head_dim=head_dim
     )
 
 
-def _resized(spec: AnySpec, **changes: Any) -> AnySpec:
+def resized(spec: AnySpec, **changes: Any) -> AnySpec:
     """Return a spec with some fields changed, and checked as any spec is."""
-    return type(spec)(**{**dict(spec), **changes})
+    fields = {name: getattr(spec, name) for name in type(spec).model_fields}
+    return type(spec)(**{**fields, **changes})
 
 
 def _up(size: float) -> int:

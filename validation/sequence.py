@@ -1,7 +1,8 @@
 """The LLM's sequence while it shrinks: states, position ids and what each token is.
 
 All requests of a batch have the same layout and lose equally many tokens, but not the same ones.
-Nothing here reads a value back to the host, so that shapes alone suffice.
+Nothing here reads a value back to the host, so that shapes alone suffice. Where visual tokens are
+keys of cross-attention, the sequence stays as it is and the keys shrink.
 """
 
 from __future__ import annotations
@@ -14,6 +15,29 @@ if TYPE_CHECKING:
 TEXT, STRUCTURAL, VISUAL = 0, 1, 2
 
 
+class Keys(NamedTuple):
+    """Visual tokens outside the sequence, which cross-attention reads.
+
+    Attributes:
+        states: [B, M, hidden_size].
+        origin: Which of the dense keys each one is, [B, M].
+        visible: Whether a token of the sequence may look at it, [B, n, M].
+    """
+
+    states: Tensor
+    origin: Tensor
+    visible: Tensor
+
+    def keep(self, kept: Tensor | None) -> Keys:
+        """Return the keys `kept` [B, k]; None for none of them."""
+        if kept is None:
+            return Keys(self.states[:, :0], self.origin[:, :0], self.visible[:, :, :0])
+        columns = kept[:, None].expand(-1, self.visible.shape[1], -1)
+        return Keys(
+            _gather(self.states, kept), _gather(self.origin, kept), self.visible.gather(2, columns)
+        )
+
+
 class Tokens(NamedTuple):
     """Tokens in order.
 
@@ -24,6 +48,11 @@ class Tokens(NamedTuple):
         origin: Place of each token in the sequence that entered layer 0, [B, n]; −1 for a token
             that was made by merging.
         visual, text: How many tokens of these kinds there are.
+        blocks: Which run of visual tokens each token belongs to, [B, n]; −1 for the others. A
+            token made by merging belongs to the run of the token before it.
+        added: What is added to the states behind the first layers, [layers, B, n, hidden_size]; 0
+            for other tokens, and for those made by merging inside the LLM.
+        keys: Visual tokens, where they are keys of cross-attention.
     """
 
     states: Tensor
@@ -32,6 +61,9 @@ class Tokens(NamedTuple):
     origin: Tensor
     visual: int
     text: int
+    blocks: Tensor | None = None
+    added: Tensor | None = None
+    keys: Keys | None = None
 
     @property
     def length(self) -> int:
@@ -44,6 +76,8 @@ class Tokens(NamedTuple):
 
     def states_of(self, kind: int) -> Tensor:
         """Return the states of one kind, in order: [B, count, hidden_size]."""
+        if kind == VISUAL and self.keys is not None:
+            return self.keys.states
         return _gather(self.states, self.places(kind))
 
     def keep(self, kept: Tensor | None, merged: Merged | None = None) -> Tokens:
@@ -55,8 +89,10 @@ class Tokens(NamedTuple):
         """
         import torch
 
-        stays = self.kinds != VISUAL
         left = 0 if kept is None else int(kept.shape[1])
+        if self.keys is not None:
+            return self._replace(keys=self.keys.keep(kept), visual=left)
+        stays = self.kinds != VISUAL
         if kept is not None:
             chosen = _gather(self.places(VISUAL), kept)
             # A tensor of ones, because tracing knows no scatter of a boolean number.
@@ -64,28 +100,52 @@ class Tokens(NamedTuple):
         sequence = self._at(_places(stays, self.length - self.visual + left))._replace(visual=left)
         if merged is None:
             return sequence
-        added = int(merged.states.shape[1])
-        batch = sequence.states.shape[0]
+        return sequence._with_behind(merged)
+
+    def _with_behind(self, merged: Merged) -> Tokens:
+        """Return the sequence with new visual tokens behind its last one."""
+        import torch
+
+        count, batch = int(merged.states.shape[1]), self.states.shape[0]
         # In steps of two, so that there is a number between any two places.
-        order = 2 * torch.arange(sequence.length, device=sequence.states.device)
-        behind = 2 * sequence.places(VISUAL)[:, -1:] + 1
-        order = torch.cat([order.expand(batch, -1), behind.expand(-1, added)], dim=1)
-        # Positions may have a leading axis of time, row and column: the last axis is the tokens'.
+        order = 2 * torch.arange(self.length, device=self.states.device)
+        last = self.places(VISUAL)[:, -1:]
+        behind = 2 * last + 1
+        order = torch.cat([order.expand(batch, -1), behind.expand(-1, count)], dim=1)
+
+        def with_rows(rows: Tensor, value: int | Tensor) -> Tensor:
+            if isinstance(value, int):
+                value = torch.full_like(behind, value)
+            return torch.cat([rows, value.expand(-1, count)], dim=1)
+
+        blocks, added = self.blocks, self.added
+        if added is not None:
+            none = added.new_zeros(*added.shape[:2], count, added.shape[3])
+            added = torch.cat([added, none], dim=2)
         joined = Tokens(
-            torch.cat([sequence.states, merged.states], dim=1),
-            torch.cat([sequence.positions, merged.positions], dim=-1),
-            torch.cat([sequence.kinds, torch.full_like(behind, VISUAL).expand(-1, added)], dim=1),
-            torch.cat([sequence.origin, torch.full_like(behind, -1).expand(-1, added)], dim=1),
-            left + added,
+            torch.cat([self.states, merged.states], dim=1),
+            # Positions may have a leading axis of time, row and column: the last is the tokens'.
+            torch.cat([self.positions, merged.positions], dim=-1),
+            with_rows(self.kinds, VISUAL),
+            with_rows(self.origin, -1),
+            self.visual + count,
             self.text,
+            None if blocks is None else with_rows(blocks, blocks.gather(1, last)),
+            added,
         )
         return joined._at(torch.argsort(order, dim=1, stable=True))
 
-    def renumbered(self) -> Tokens:
-        """Return the sequence with position ids 0 to n − 1."""
+    def with_added(self, layer: int) -> Tokens:
+        """Return the sequence behind a layer, with what is added to its states there."""
+        if self.added is None or layer >= len(self.added):
+            return self
+        return self._replace(states=self.states + self.added[layer])
+
+    def renumbered(self, first: int = 0) -> Tokens:
+        """Return the sequence with position ids `first` to first + n − 1."""
         import torch
 
-        ids = torch.arange(self.length, device=self.positions.device)
+        ids = torch.arange(first, first + self.length, device=self.positions.device)
         return self._replace(positions=ids.expand_as(self.positions))
 
     def _at(self, index: Tensor) -> Tokens:
@@ -94,6 +154,8 @@ class Tokens(NamedTuple):
             positions=self.positions.gather(-1, index.expand(*self.positions.shape[:-1], -1)),
             kinds=self.kinds.gather(1, index),
             origin=self.origin.gather(1, index),
+            blocks=None if self.blocks is None else self.blocks.gather(1, index),
+            added=None if self.added is None else _gather_each(self.added, index),
         )
 
 
@@ -115,3 +177,8 @@ def _gather(rows: Tensor, index: Tensor) -> Tensor:
     if rows.dim() == 2:
         return rows.gather(1, index)
     return rows.gather(1, index[..., None].expand(-1, -1, rows.shape[-1]))
+
+
+def _gather_each(rows: Tensor, index: Tensor) -> Tensor:
+    """Gather from every layer of rows [layers, B, n, d]."""
+    return rows.gather(2, index[None, ..., None].expand(len(rows), -1, -1, rows.shape[-1]))

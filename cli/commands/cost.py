@@ -10,13 +10,14 @@ from ...costmodel import InvalidInput, Report, kv_cache_bytes
 from ...costmodel.flops import Convention
 from ...costmodel.numeric import whole
 from ...costmodel.parameters import model_parameters
+from ...costmodel.plan import decode_keys
 from ..cost_rows import layer_rows, phase_bills, term_rows
 from ..cost_tables import bill_tables, layer_table, parameter_table, step_table, term_tables
 from ..document import Document
 from ..export import deliver
 from ..options import COUNTING, OUTPUT, ConventionOption, Sink, Text, conventions, option, shares
 from ..request import Request
-from ..rows import Row, component_rows
+from ..rows import Row, component_rows, null_row, priced
 from ..summary import facts, floor_payload, heading, notes, provenance
 from ..working import token_steps
 
@@ -69,17 +70,20 @@ def document(
     report: Report, chosen: tuple[Convention, ...], step: int, per_layer: bool, explain: bool
 ) -> Document:
     """Return the answer in all its forms; CSV holds the layers or terms when they are asked for."""
-    bills = [row for name in chosen for row in phase_bills(report, name, step)]
-    components = [
+    meaningless = [name for name in chosen if report.obstacle(name)]
+    with_figures = priced(report, chosen)
+    bills = [row for name in with_figures for row in phase_bills(report, name, step)]
+    components = [null_row(name) for name in meaningless]
+    components += [
         row for bill in bills for row in component_rows(bill.phase, bill.convention, bill.sides)
     ]
     tables = [parameter_table(report), *bill_tables(report, components, chosen)]
     payload = {**heading(report), **_payload(report, components, step)}
     records = components
     if per_layer:
-        layers = [row for name in chosen for row in layer_rows(report, name)]
+        layers = [row for name in with_figures for row in layer_rows(report, name)]
         payload["layers"] = records = layers
-        tables += [layer_table(report, layers, name) for name in chosen]
+        tables += [layer_table(report, layers, name) for name in with_figures]
     if explain:
         worked = [row for bill in bills for row in term_rows(report, bill)]
         payload["terms"] = records = worked
@@ -107,26 +111,27 @@ def _kv_cache(report: Report) -> str:
 
 def _payload(report: Report, components: list[Row], step: int) -> Row:
     parameters = model_parameters(report.model)
-    priced: Row = {}
+    figures: Row = {}
     for row in components:
-        convention = priced.setdefault(row["convention"], {"unit": row["unit"]})
+        convention = figures.setdefault(row["convention"], {"unit": row["unit"]})
         key = "decode_forward" if row["phase"].startswith("decode") else row["phase"]
         phase = convention.setdefault(key, {})
         amounts = {key: row[key] for key in ("baseline", "scheduled", "ratio")}
         if row["component"] == "total":
             phase.update(amounts)
+            obstacle = report.obstacle(row["convention"])
+            if obstacle:
+                phase["reason"] = obstacle
         else:
             phase.setdefault("components", {})[row["component"]] = amounts
-    if "exact" in priced:
-        priced["exact"]["decode_forward"]["step"] = step
-        priced["exact"]["decode_forward"]["keys_per_layer"] = [
-            kept + step for kept in report.scheduled.kv_read
-        ]
-        priced["exact"]["unused_encoder_layers"] = report.unused_encoder_flops()
+    if "exact" in figures:
+        figures["exact"]["decode_forward"]["step"] = step
+        figures["exact"]["decode_forward"]["keys_per_layer"] = decode_keys(report.scheduled, step)
+        figures["exact"]["unused_encoder_layers"] = report.unused_encoder_flops()
     answer: Row = {
         "parameters": {**parameters, "total": sum(parameters.values())},
-        "conventions": priced,
+        "conventions": figures,
     }
-    if "exact" in priced:
+    if "exact" in figures:
         answer["floor"] = floor_payload(report)
     return answer

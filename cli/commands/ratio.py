@@ -12,7 +12,7 @@ from ..document import Column, Document, Table
 from ..export import deliver
 from ..options import ConventionOption, Sink, conventions, shares
 from ..request import Request
-from ..rows import Row, component_rows
+from ..rows import Row, component_rows, null_row, priced
 from ..schedule_words import selection_scope
 from ..summary import counted, facts, floor_payload, heading, notes, provenance, schedule_text
 from ..units import percent, prefix, scaled
@@ -37,6 +37,7 @@ def ratio(request: Request, sink: Sink, convention: ConventionOption = None) -> 
 def document(report: Report, chosen: tuple[Convention, ...]) -> Document:
     """Return the answer in all its forms."""
     records = [record for name in chosen for record in _records(report, name)]
+    with_figures = priced(report, chosen)
     generated = report.workload.new_tokens > 1 and "exact" in chosen
     return Document(
         title=f"{report.model.id}: {'prefill and generation' if generated else 'prefill'} cost, "
@@ -44,7 +45,7 @@ def document(report: Report, chosen: tuple[Convention, ...]) -> Document:
         facts=facts(report, chosen),
         tables=(_table(report, records),),
         notes=notes(report, chosen),
-        sentence=_sentence(report, chosen),
+        sentence=_sentence(report, with_figures) if with_figures else "",
         payload={**heading(report), **_payload(report, records)},
         records=tuple(records),
     )
@@ -52,6 +53,8 @@ def document(report: Report, chosen: tuple[Convention, ...]) -> Document:
 
 def _records(report: Report, name: Convention) -> list[Row]:
     """Return the rows of what a ratio compares; without new tokens that is the prefill."""
+    if report.obstacle(name):
+        return [{**provenance(report), **null_row(name)}]
     phase = report.priced_phase(name) if report.workload.new_tokens > 1 else "prefill"
     dense = report.bill(name, scheduled=False, phase=phase)
     scheduled = report.bill(name, scheduled=True, phase=phase)
@@ -70,7 +73,7 @@ def _table(report: Report, records: list[Row]) -> Table:
             scaled(record["baseline"], power),
             scaled(record["scheduled"], power),
             percent(record["scheduled"], record["baseline"]),
-            percent(record["baseline"] - record["scheduled"], record["baseline"]),
+            percent(_saved(record), record["baseline"]),
         )
         for record in records
     ]
@@ -80,13 +83,22 @@ def _table(report: Report, records: list[Row]) -> Table:
     return Table("", tuple(columns), tuple(rows))
 
 
+def _saved(record: Row) -> int | None:
+    baseline, scheduled = record["baseline"], record["scheduled"]
+    return None if baseline is None else baseline - scheduled
+
+
 def _payload(report: Report, records: list[Row]) -> dict[str, Any]:
     result: dict[str, Any] = {"conventions": {}}
     for record in records:
         figures = {"baseline": record["baseline"], "scheduled": record["scheduled"]}
         if record["component"] == "total":
             phase = {"unit": record["unit"], "phase": record["phase"]}
-            total = {**phase, **figures, "ratio": report.ratio(record["convention"])}
+            obstacle = report.obstacle(record["convention"])
+            ratio = None if obstacle else report.ratio(record["convention"])
+            total = {**phase, **figures, "ratio": ratio}
+            if obstacle:
+                total["reason"] = obstacle
             result["conventions"][record["convention"]] = total
         else:
             exact = result["conventions"]["exact"]

@@ -343,8 +343,8 @@ def test_models_list_filters(tokencost):
         return [row["id"] for row in tokencost("models", "list", *words, "--format", "json").json()]
 
     assert ids("llava-1.5*") == ["llava-1.5-7b", "llava-1.5-13b"]
-    assert ids("QWEN2.5") == ["qwen2.5-vl-3b", "qwen2.5-vl-7b"]
-    assert len(ids()) >= 12
+    assert ids("QWEN2.5-VL") == [f"qwen2.5-vl-{size}b" for size in (3, 7, 32, 72)]
+    assert len(ids()) >= 118
 
 
 def test_models_show_names_sources_and_verification(tokencost):

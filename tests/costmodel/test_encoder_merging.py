@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from questions import every_model
+from questions import every_plain_family
 from refusals import refusal
 from vlm_tokencost.costmodel import (
     Compress,
@@ -126,7 +126,7 @@ def test_later_primitives_act_on_what_is_left():
     assert (error.field, error.way_out) == ("compress.tokens", "give 1 to 208")
 
 
-@every_model
+@every_plain_family
 def test_merging_nothing_is_the_dense_model(model_id):
     model = load_model(model_id)
     report = evaluate(model, Workload(batch=2), merging(0))

@@ -25,6 +25,12 @@ VALUES = [
     ("decode_pairs", (640, 1, 1, 1), 641),  # one forward: the prefill's 640 keys and its own
     ("decode_pairs", (640, 1, 3, 3), 1_926),  # 641 + 642 + 643
     ("decode_pairs", (0, 5, 8, 4), 26),  # 5 + 6 + 7 + 8
+    ("window_pairs", (5, 2), 12),  # 15 causal pairs; a window of 3 cuts off 1 and 2
+    ("block_pairs", (4, 0), 6),  # the upper triangle: 3 + 2 + 1
+    ("block_pairs", (4, 2), 9),  # and the 1 + 2 pairs that a window of 2 cuts off
+    ("window_decode_pairs", (6, 1, 2, 2, 3, 8), 39),  # 7 + 8, then 3 · 8
+    ("cached_bytes", (576, 16), 1_152),  # 576 · 2 bytes
+    ("cached_bytes", (5, 3), 2),  # 15 bits
     ("projection_term", (640, 4096), 42_949_672_960),  # 4 · 640 · 4096²
     ("score_term", (640, 4096), 3_355_443_200),  # 2 · 640² · 4096
     ("plain_ffn_term", (640, 4096, 11008), 57_713_623_040),  # 2 · 640 · 4096 · 11008
@@ -72,6 +78,8 @@ def operands_of(name, numbers):
     operands = {symbol: numbers.randint(1, 20_000) for symbol in symbols}
     if "steps" in operands:
         operands["last"] = operands["first"] + operands["steps"] - 1
+    if "out" in operands:
+        operands["out"] = min(operands["out"], operands.get("n", operands.get("v", 0)))
     if "bits" in operands:
         operands["bits"] = numbers.choice([3, 4, 8, 16, 32])
     return operands
@@ -108,6 +116,18 @@ def test_substitution():
 @pytest.mark.parametrize("n", [0, 1, 2, 3, 10, 1000])
 def test_causal_pairs_are_the_lower_triangle(n):
     assert formulas.causal_pairs(n) == sum(1 for query in range(n) for _ in range(query + 1))
+
+
+@pytest.mark.parametrize(("n", "window"), [(1, 1), (9, 4), (9, 9), (9, 20), (1000, 7)])
+def test_window_pairs_are_the_band_of_the_mask(n, window):
+    band = sum(1 for query in range(n) for key in range(query + 1) if query - key < window)
+    assert formulas.window_pairs(n, max(n - window, 0)) == band
+
+
+@pytest.mark.parametrize(("v", "window"), [(1, 1), (9, 4), (9, 9), (9, 20), (100, 7)])
+def test_block_pairs_complete_the_band_to_a_square(v, window):
+    band = sum(1 for query in range(v) for key in range(query + 1) if query - key < window)
+    assert formulas.block_pairs(v, max(v - window, 0)) == v * v - band
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,17 @@ from collections import defaultdict
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from questions import LLAVA, SCHEDULES, every_convention, every_family, every_model, every_schedule
+from questions import (
+    LLAVA,
+    SCHEDULES,
+    every_convention,
+    every_family,
+    every_plain_family,
+    every_priced_family,
+    every_roomy_family,
+    every_schedule,
+    priced,
+)
 from vlm_tokencost.costmodel import (
     CONVENTIONS,
     Attention,
@@ -28,7 +38,7 @@ from vlm_tokencost.presets import load_model
 # --- keep 1 is the baseline ---------------------------------------------------------------------
 
 
-@every_model
+@every_family
 @pytest.mark.parametrize(
     "schedule",
     [
@@ -43,13 +53,12 @@ def test_keep_1_is_the_baseline(model_id, schedule):
     model, workload = load_model(model_id), Workload(new_tokens=3, batch=2)
     report = evaluate(model, workload, schedule)
     assert report.scheduled == report.dense == plan(model, workload)
-    for convention in CONVENTIONS:
+    for convention in priced(model_id):
         assert report.total(convention) == report.total(convention, scheduled=False)
         assert report.ratio(convention) == 1.0
 
 
-@every_model
-@every_convention
+@every_priced_family
 def test_without_a_schedule_both_sides_are_dense(model_id, convention):
     report = evaluate(load_model(model_id))
     assert report.ratio(convention) == 1.0
@@ -73,24 +82,25 @@ def assert_sums_agree(bill):
     assert parts == bill.by_layer()
 
 
-@every_family
+@every_roomy_family
 @every_schedule
 def test_layers_components_and_parts_sum_to_the_total(model_id, schedule):
     report = evaluate(load_model(model_id), Workload(new_tokens=5, batch=2), schedule)
     bills = [report.bill("exact", phase=phase) for phase in ("prefill", "decode", "generation")]
-    bills += [report.bill("survey"), report.bill("gated"), report.decode_forward(3)]
+    bills += [report.bill(convention) for convention in priced(model_id)]
+    bills += [report.decode_forward(3)]
     for bill in bills:
         assert bill.total > 0
         assert_sums_agree(bill)
 
 
-@every_model
+@every_family
 def test_every_layer_of_both_stacks_is_billed(model_id):
     model = load_model(model_id)
     layers = evaluate(model).bill("exact").by_layer()
-    for component, stack in (("vision", model.vision), ("decoder", model.decoder)):
+    for component, stacks in (("vision", model.towers), ("decoder", (model.decoder,))):
         billed = [layer for owner, layer in layers if owner == component and layer is not None]
-        assert billed == list(range(stack.num_hidden_layers))
+        assert billed == list(range(sum(stack.num_hidden_layers for stack in stacks)))
 
 
 def macs(operator):
@@ -105,7 +115,7 @@ def macs(operator):
     return operator.positions * per_position
 
 
-@every_family
+@every_roomy_family
 @every_schedule
 def test_exact_is_two_flops_per_mac(model_id, schedule):
     model, workload = load_model(model_id), Workload(new_tokens=4, batch=3)
@@ -118,7 +128,7 @@ def test_exact_is_two_flops_per_mac(model_id, schedule):
         assert report.bill("exact", phase=phase).total == 2 * total
 
 
-@every_family
+@every_plain_family
 @every_schedule
 def test_every_layer_executes_every_operator_of_its_block_once(model_id, schedule):
     model = load_model(model_id)
@@ -136,30 +146,28 @@ def test_every_layer_executes_every_operator_of_its_block_once(model_id, schedul
         assert executed == sorted((layer, name) for layer in layers for name in block)
 
 
-@every_model
-def test_published_bills_cover_the_decoder_alone(model_id):
-    for convention in ("survey", "gated"):
-        assert set(evaluate(load_model(model_id)).bill(convention).by_component()) == {"decoder"}
+@every_priced_family
+def test_published_bills_cover_the_decoder_alone(model_id, convention):
+    components = set(evaluate(load_model(model_id)).bill(convention).by_component())
+    assert (components == {"decoder"}) == (convention != "exact")
 
 
 # --- monotone -----------------------------------------------------------------------------------
 
 
-@every_model
-@every_convention
+@every_priced_family
 def test_more_kept_never_costs_less(model_id, convention):
     model = load_model(model_id)
-    for layer in (0, 2, 20):
+    for layer in (0, 2, model.decoder.num_hidden_layers // 2):
         totals = [
             evaluate(model, Workload(), Schedule.keep(f"0.{tenth}", layer)).total(convention)
             for tenth in range(1, 10)
         ]
         totals.append(evaluate(model).total(convention))
-        assert totals == sorted(set(totals))  # strictly: at least 25 tokens come with each tenth
+        assert totals == sorted(set(totals))  # strictly: every tenth is some tokens more
 
 
-@every_model
-@every_convention
+@every_priced_family
 def test_later_pruning_costs_more(model_id, convention):
     model = load_model(model_id)
     totals = [
@@ -167,7 +175,9 @@ def test_later_pruning_costs_more(model_id, convention):
         for layer in range(model.decoder.num_hidden_layers)
     ]
     totals.append(evaluate(model).total(convention))
-    assert totals == sorted(set(totals))
+    assert totals == sorted(totals)
+    if not model.decoder.crosses:  # of whose layers few see the image
+        assert len(set(totals)) == len(totals)
 
 
 @settings(max_examples=100)
@@ -194,7 +204,7 @@ def test_cost_grows_with_keep_and_with_the_layer(keeps, layers, text, new, causa
         assert total(keeps[1], layers[1], convention) <= most
 
 
-@every_model
+@every_roomy_family
 @pytest.mark.parametrize("name", [name for name in SCHEDULES if name != "dense"])
 def test_rounding_modes_are_ordered(model_id, name):
     model, schedule = load_model(model_id), SCHEDULES[name]

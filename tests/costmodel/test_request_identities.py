@@ -1,7 +1,16 @@
 """Relations between requests: batch, causality, generation, options, floor, compression."""
 
 import pytest
-from questions import LLAVA, SCHEDULES, every_convention, every_family, every_model, every_schedule
+from questions import (
+    LLAVA,
+    SCHEDULES,
+    every_convention,
+    every_family,
+    every_plain_family,
+    every_roomy_family,
+    every_schedule,
+    priced,
+)
 from vlm_tokencost.costmodel import (
     Compress,
     Counting,
@@ -15,7 +24,7 @@ from vlm_tokencost.presets import load_model
 # --- batch --------------------------------------------------------------------------------------
 
 
-@every_family
+@every_roomy_family
 @every_schedule
 def test_batch_scales_every_sum(model_id, schedule):
     model = load_model(model_id)
@@ -26,7 +35,7 @@ def test_batch_scales_every_sum(model_id, schedule):
         (one.bill("exact", phase=phase), seven.bill("exact", phase=phase))
         for phase in ("prefill", "decode", "generation")
     ]
-    pairs += [(one.bill(name), seven.bill(name)) for name in ("survey", "gated")]
+    pairs += [(one.bill(name), seven.bill(name)) for name in priced(model_id)]
     pairs += [(one.decode_forward(2), seven.decode_forward(2))]
     for single, many in pairs:
         assert many.total == 7 * single.total
@@ -50,7 +59,7 @@ def test_ratio_does_not_depend_on_batch(convention, batch):
 # --- causal -------------------------------------------------------------------------------------
 
 
-@every_family
+@every_plain_family
 @every_schedule
 def test_causal_counts_n_times_n_plus_1_over_2_pairs(model_id, schedule):
     model, workload = load_model(model_id), Workload(new_tokens=3, batch=2)
@@ -75,7 +84,7 @@ def test_causal_counts_n_times_n_plus_1_over_2_pairs(model_id, schedule):
 # --- generation ---------------------------------------------------------------------------------
 
 
-@every_family
+@every_roomy_family
 @every_schedule
 def test_generation_is_the_prefill_and_every_decode_forward(model_id, schedule):
     new_tokens = 6
@@ -140,17 +149,17 @@ def test_contributing_leaves_out_one_clip_layer(model_id, batch):
     assert ("vision", 23) not in contributing.bill().by_layer()
 
 
-@every_model
+@every_family
 def test_contributing_never_exceeds_computed(model_id):
     model = load_model(model_id)
     computed = evaluate(model).bill()
     contributing = evaluate(model, None, None, Counting(encoder_layers="contributing")).bill()
-    dead = model.vision.num_hidden_layers - model.vision.contributing_layers
+    dead = sum(tower.num_hidden_layers - tower.contributing_layers for tower in model.towers)
     assert (contributing.total < computed.total) if dead else contributing == computed
     assert contributing.by_component()["decoder"] == computed.by_component()["decoder"]
 
 
-@every_family
+@every_roomy_family
 @every_schedule
 def test_logits_for_all_positions(model_id, schedule):
     model, workload = load_model(model_id), Workload(batch=2, new_tokens=3)
@@ -174,7 +183,7 @@ def test_logits_for_all_positions_of_llava():
 # --- floor --------------------------------------------------------------------------------------
 
 
-@every_model
+@every_plain_family
 @pytest.mark.parametrize("new_tokens", [1, 4])
 def test_floor_is_withdrawal_before_layer_0(model_id, new_tokens):
     model, workload = load_model(model_id), Workload(new_tokens=new_tokens, batch=2)
@@ -186,7 +195,7 @@ def test_floor_is_withdrawal_before_layer_0(model_id, new_tokens):
     key = attention.num_key_value_heads * attention.head_dim
     d, m = decoder.hidden_size, decoder.feed_forward.intermediate_size
     text = 64 + report.dense.structural_tokens
-    linear = d * (2 * query + 2 * key) + 3 * d * m  # every decoder here is gated
+    linear = d * (2 * query + 2 * key) + (3 if decoder.feed_forward.gated else 2) * d * m
     scores = 2 * query * (text * text + sum(text + i for i in range(1, new_tokens)))
     tokens = text + new_tokens - 1
     by_hand = decoder.num_hidden_layers * 2 * (tokens * linear + scores)
@@ -195,7 +204,7 @@ def test_floor_is_withdrawal_before_layer_0(model_id, new_tokens):
     assert report.floor() == components["vision"] + components["connector"] + 2 * by_hand
 
 
-@every_model
+@every_roomy_family
 def test_no_pruning_inside_the_llm_goes_below_the_floor(model_id):
     # Compression before the connector is no pruning inside the LLM: it also spares the connector.
     model, workload = load_model(model_id), Workload(new_tokens=3)
@@ -226,7 +235,7 @@ def compressed(model_id, at, tokens=64):
     return evaluate(load_model(model_id), Workload(), schedule)
 
 
-@every_model
+@every_roomy_family
 def test_after_the_connector_it_runs_on_all_tokens(model_id):
     report = compressed(model_id, "after-connector")
     dense = report.bill(scheduled=False).by_component()
@@ -236,7 +245,7 @@ def test_after_the_connector_it_runs_on_all_tokens(model_id):
     assert report.scheduled.visual == (64,) * report.model.decoder.num_hidden_layers
 
 
-@every_model
+@every_roomy_family
 def test_before_the_connector_it_runs_on_the_kept_tokens(model_id):
     after, before = (compressed(model_id, at) for at in ("after-connector", "before-connector"))
     assert after.scheduled.query == before.scheduled.query
@@ -264,7 +273,7 @@ def test_connector_on_64_tokens_by_hand(model_id, connector):
     assert report.bill().by_component()["connector"] == connector
 
 
-@every_model
+@every_family
 def test_keeping_everything_before_the_connector_is_the_baseline(model_id):
     whole = Schedule(compress=Compress(ratio=1, at="before-connector"))
     report = evaluate(load_model(model_id), schedule=whole)

@@ -89,7 +89,7 @@ def test_frozen(spec, field):
             Workload,
             {"zzz": 1},
             "zzz",
-            "known keys: batch, images, new_tokens, text_tokens, visual_tokens",
+            "known keys: batch, frames, images, new_tokens, processor, text_tokens, visual_tokens",
         ),
         # A misspelt key that must be there is a misspelling, not a missing key.
         (Stage, {"first_leyer": 2, "ratio": "0.5"}, "first_leyer", "did you mean first_layer?"),

@@ -6,15 +6,62 @@ from vlm_tokencost.costmodel import (
     Compress,
     Schedule,
     Stage,
+    Workload,
+    evaluate,
+    plan,
 )
 from vlm_tokencost.presets import list_models, load_model
+from vlm_tokencost.presets.loader import index_entries
 
 LLAVA = "llava-1.5-7b"
 
+#: The first model of each family, in order.
+FAMILIES = dict.fromkeys(
+    {entry.family: entry.id for entry in reversed(index_entries())}[entry.family]
+    for entry in index_entries()
+)
+
+
+def is_roomy(model_id: str) -> bool:
+    """Tell whether every schedule below fits: layers, tokens, a connector that takes any tokens."""
+    model = load_model(model_id)
+    roomy = model.decoder.num_hidden_layers > 21 and model.connector.per_token
+    return roomy and plan(model, Workload()).dense_visual_tokens >= 100
+
+
+def is_plain(model_id: str) -> bool:
+    """Tell whether tower and decoder are stacks of equal blocks of the usual kind."""
+    model = load_model(model_id)
+    decoder = model.decoder
+    return not (
+        model.second_vision
+        or model.vision.kind != "transformer"
+        or decoder.variants
+        or decoder.encoder_layers
+        or decoder.sliding_window
+        or decoder.bidirectional
+        or decoder.adapter
+        or decoder.attention.kind != "heads"
+        or decoder.feed_forward.kind != "dense"
+    )
+
+
+def priced(model_id: str) -> list[str]:
+    """Return the conventions that have a figure for the model."""
+    report = evaluate(load_model(model_id))
+    return [name for name in CONVENTIONS if report.obstacle(name) is None]
+
+
 every_model = pytest.mark.parametrize("model_id", list_models())
-every_family = pytest.mark.parametrize(  # the first model of each
-    "model_id",
-    {load_model(model_id).family: model_id for model_id in reversed(list_models())}.values(),
+every_family = pytest.mark.parametrize("model_id", list(FAMILIES))
+every_roomy_family = pytest.mark.parametrize("model_id", list(filter(is_roomy, FAMILIES)))
+every_plain_family = pytest.mark.parametrize(
+    "model_id", [model_id for model_id in FAMILIES if is_roomy(model_id) and is_plain(model_id)]
+)
+#: Every family under every convention that has a figure for it.
+every_priced_family = pytest.mark.parametrize(
+    ("model_id", "convention"),
+    [(model_id, convention) for model_id in FAMILIES for convention in priced(model_id)],
 )
 every_convention = pytest.mark.parametrize("convention", CONVENTIONS)
 

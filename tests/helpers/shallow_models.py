@@ -6,6 +6,7 @@ from typing import Any
 
 from vlm_tokencost.costmodel import Model
 from vlm_tokencost.presets import load_model
+from vlm_tokencost.validation.reduced import resized
 
 DECODER_LAYERS, ENCODER_LAYERS = 3, 3
 
@@ -23,12 +24,8 @@ def shallow(model_id: str, **decoder_figures: Any) -> Model:
         changed["windows"] = type(vision.windows)(
             size=vision.windows.size, full_attention_layers=(1,)
         )
-    return _with(
+    return resized(
         model,
-        vision=_with(vision, **changed),
-        decoder=_with(model.decoder, num_hidden_layers=DECODER_LAYERS, **decoder_figures),
+        vision=resized(vision, **changed),
+        decoder=resized(model.decoder, num_hidden_layers=DECODER_LAYERS, **decoder_figures),
     )
-
-
-def _with(spec: Any, **changes: Any) -> Any:
-    return type(spec)(**{**dict(spec), **changes})

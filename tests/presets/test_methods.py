@@ -9,6 +9,7 @@ from fractions import Fraction
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from questions import every_family
 from refusals import refusal
 from vlm_tokencost.costmodel import (
     InvalidInput,
@@ -19,7 +20,7 @@ from vlm_tokencost.costmodel import (
     plan,
 )
 from vlm_tokencost.costmodel.selection import recycling
-from vlm_tokencost.presets import list_methods, list_models, load_method, load_model, method
+from vlm_tokencost.presets import list_methods, load_method, load_model, method
 
 LLAVA = load_model("llava-1.5-7b")
 NEXT = "llava-next-vicuna-7b"
@@ -208,22 +209,45 @@ def test_the_whole_as_a_budget_reduces_nothing(name):
     assert planned(name, 576).visual == (576,) * 32
 
 
-@pytest.mark.parametrize("model_id", list_models())
+def obstacle(name, model):
+    """Return the field that refuses a method for a model, from the model's structure alone."""
+    decoder, vision, connector = model.decoder, model.vision, model.connector
+    plain_tower = vision.kind == "transformer" and vision.joint is None
+    if name in ("fastv", "pyramiddrop", "sparsevlm") and decoder.crosses:
+        return "selection"  # no attention row over visual tokens
+    if name == "visionzip" and not connector.per_token and connector.merge_size == 1:
+        return "compress.at"  # queries that need whole crops
+    if name == "visionzip" and not plain_tower:
+        return "selection"
+    one_to_one = connector.merge_size == 1 and connector.per_token
+    alone = plain_tower and vision.windows is None and model.second_vision is None
+    if name == "tome" and not (one_to_one and alone):
+        return "encoder.merged_per_layer"
+    if name == "tome" and model.id in ("llava-next-video-7b", "llava-video-7b"):
+        return "encoder.merged_per_layer"  # frames are pooled 2×2 on their grid
+    return None
+
+
+@every_family
 @pytest.mark.parametrize("name", list_methods())
 def test_every_method_fits_every_model_or_says_why(name, model_id):
     model = load_model(model_id)
     dense = plan(model, Workload())
     crops = len(dense.visual_input.crops)
     third = dense.dense_visual_tokens // 3 // crops * crops
-    budgets = [None, dense.dense_visual_tokens // 3 if name == "sparsevlm" else third]
-    for budget in budgets:
+    if name == "sparsevlm":  # a share that is published: the nearest whole number of tokens
+        third = round(dense.dense_visual_tokens / 3)
+    patches = min(rows * columns for rows, columns in dense.visual_input.crops)
+    blocks = model.vision.num_hidden_layers
+    # By default ToMe merges 16 in every block, and in none more than half of what is left.
+    small = name == "tome" and 2 * 16 > patches - 16 * (blocks - 1)
+    for budget in [third] if small else [None, third]:
         try:
             found = planned(name, budget, model)
         except InvalidInput as error:
-            assert name == "tome", error  # windows and merging connectors leave no grid
-            assert error.field == "encoder.merged_per_layer"
-            assert model.connector.merge_size > 1
+            assert error.field == obstacle(name, model)
         else:
+            assert obstacle(name, model) is None
             assert found.average_visual_tokens < dense.dense_visual_tokens
             assert found.visual[-1] >= 1
 

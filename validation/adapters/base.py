@@ -1,4 +1,4 @@
-"""What the driver asks of a model family."""
+"""What the driver asks of a model family: its parts, its images and prompts."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeAlias, cast
 
 from ...costmodel import InvalidInput
-from ...costmodel.tokens import Size
+from ...costmodel.tokens.base import Size
+from ..masks import FULL, Visible, causal
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
     from ..attention import Seen
+    from ..sequence import Tokens
 
 
 class Pixels(NamedTuple):
@@ -64,28 +66,53 @@ class Adapter(ABC):
 
     Attributes:
         model_types: transformers' model types.
-        structural: Vocabulary tokens before and after each image.
         connector_joins_neighbours: Whether the connector needs the grid of patches, so that no
             token can be left out or merged before it.
-        has_class_token: Whether a class token joins the patches inside the encoder.
+        obstacle: Why nothing can be reduced before the LLM, where that is so.
+        has_class_token: Whether a class token joins the patches inside the encoder, and the
+            connector does not take it.
         keeps_positions: Whether position ids carry the place in the image, so that survivors
             always keep theirs.
+        first_position: The first token's position id.
+        text_before_images: Whether a prompt's images stand behind some of its text.
+        slides: Whether layers may attend in sliding windows.
+        crosses: Whether visual tokens are keys of cross-attention, outside the sequence.
     """
 
     model_types: ClassVar[tuple[str, ...]]
-    structural: ClassVar[tuple[int, int]] = (0, 0)
     connector_joins_neighbours: ClassVar[bool] = False
+    obstacle: ClassVar[str] = "its connector joins neighbouring patches"
     has_class_token: ClassVar[bool] = False
     keeps_positions: ClassVar[bool] = False
+    first_position: ClassVar[int] = 0
+    text_before_images: ClassVar[bool] = True
+    slides: ClassVar[bool] = False
+    crosses: ClassVar[bool] = False
 
     def __init__(self, model: PreTrainedModel) -> None:
         """Take a transformers model with a language-model head."""
         self.model = model
         # transformers' modules carry no types for their children.
         self.base = cast(Any, model.base_model)
-        self.decoder = self.base.language_model
         self.layers: tuple[Any, ...] = tuple(self.decoder.layers)
         self.head = cast(Any, model.get_submodule("lm_head"))
+
+    @property
+    def decoder(self) -> Any:
+        """The language model without its head."""
+        return self.base.language_model
+
+    @property
+    def layer_kinds(self) -> tuple[str, ...]:
+        """What each decoder layer attends to, as its config calls it."""
+        kinds = getattr(self.decoder.config, "layer_types", None)
+        return tuple(kinds) if kinds else (FULL,) * len(self.layers)
+
+    @property
+    def window(self) -> int | None:
+        """Tokens that sliding layers reach back, the token itself included."""
+        window: int | None = getattr(self.decoder.config, "sliding_window", None)
+        return window
 
     @property
     @abstractmethod
@@ -101,6 +128,11 @@ class Adapter(ABC):
     @abstractmethod
     def connector(self) -> Any:
         """The module from tower to LLM."""
+
+    @property
+    def connector_parts(self) -> tuple[Any, ...]:
+        """All modules that belong to the connector."""
+        return (self.connector,)
 
     @property
     @abstractmethod
@@ -123,7 +155,11 @@ class Adapter(ABC):
         """Return random images as `get_image_features` takes them; `pixels` has none yet."""
 
     def features(self, pixels: Pixels) -> list[Tensor]:
-        """Return the visual tokens of each image, [batch, M_i, hidden_size]."""
+        """Return the visual tokens of each image, [batch, M_i, hidden_size].
+
+        Where the first layers add further features to them, those stand beside, in their order:
+        [batch, M_i, (1 + layers) · hidden_size].
+        """
         import torch
 
         output = self.base.get_image_features(**pixels.inputs, return_dict=True).pooler_output
@@ -163,9 +199,30 @@ class Adapter(ABC):
         """
         raise self.unable("rank tokens by the encoder's attention")
 
-    def special_ids(self) -> tuple[tuple[int, ...], int, tuple[int, ...]]:
-        """Return the ids before an image, its placeholder and the ids after it."""
-        return (), int(self.model.config.image_token_id), ()
+    @property
+    def placeholder(self) -> int:
+        """The id that stands for a visual token, or for the image where those are keys."""
+        return int(self.model.config.image_token_id)
+
+    def special_ids(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Return the ids before an image and those after it."""
+        return (), ()
+
+    def image_ids(self, pixels: Pixels, image: int, tokens: int) -> list[int]:
+        """Return the ids of an image in a prompt, its placeholders among them.
+
+        Args:
+            pixels: The images.
+            image: Which of one request's images.
+            tokens: Its visual tokens.
+        """
+        before, after = self.special_ids()
+        return [*before, *[self.placeholder] * tokens, *after]
+
+    def specials(self) -> frozenset[int]:
+        """Return the ids that no text may hold."""
+        before, after = self.special_ids()
+        return frozenset((*before, self.placeholder, *after))
 
     def model_inputs(self, pixels: Pixels, ids: Tensor) -> dict[str, Any]:
         """Return the keyword arguments of the whole model for these ids."""
@@ -175,15 +232,48 @@ class Adapter(ABC):
         """Return the position ids of the dense sequence, [batch, n] or [3, batch, n]."""
         import torch
 
-        return torch.arange(ids.shape[1]).expand(ids.shape)
+        first = self.first_position
+        return torch.arange(first, first + ids.shape[1]).expand(ids.shape)
+
+    def tables(self, states: Tensor, positions: Tensor, kind: str) -> tuple[Tensor, Tensor]:
+        """Return the rotary tables (cosine, sine) of layers of a kind."""
+        tables: tuple[Tensor, Tensor] = self.decoder.rotary_emb(states, positions)
+        return tables
+
+    def visible(self, tokens: Tokens, kind: str) -> Visible:
+        """Return what the tokens may look at in layers of a kind."""
+        return causal(tokens.length)
+
+    def visible_keys(self, pixels: Pixels, ids: Tensor) -> Tensor:
+        """Return which dense keys of cross-attention each token may look at, [batch, n, M]."""
+        raise NotImplementedError
+
+    def layer_inputs(self, layer: int, tokens: Tokens) -> dict[str, Any]:
+        """Return what a decoder layer takes in a prefill besides states, mask and tables."""
+        return {}
+
+    def decode_inputs(self, layer: int, tokens: Tokens) -> dict[str, Any]:
+        """Return what it takes besides in a decode forward, after it has processed `tokens`."""
+        return {}
+
+    def logits(self, states: Tensor) -> Tensor:
+        """Return the head's output for states behind the final norm."""
+        logits: Tensor = self.head(states)
+        return logits
+
+    def per_image(self, crops: Tensor, pixels: Pixels) -> list[Tensor]:
+        """Return tokens of all crops [batch · crops, n, width] by image, [batch, M_i, width]."""
+        tokens, width = crops.shape[1:]
+        joined = crops.reshape(pixels.batch, -1, width)
+        return list(joined.split([len(of_one) * tokens for of_one in pixels.crops], dim=1))
 
     def unable(self, what: str) -> InvalidInput:
         """Return the error for a schedule that the family cannot run."""
         return InvalidInput(
             "schedule",
             None,
-            f"cannot be run on {self.model.config.model_type}: its connector joins neighbouring "
-            f"patches, so nothing can {what}",
+            f"cannot be run on {self.model.config.model_type}: {self.obstacle}, so nothing can "
+            f"{what}",
             "choose a method that reduces after the connector or inside the LLM",
         )
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from .base import Adapter, Pixels, Ranking
+from .crops import rankings_of_crops
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor
@@ -18,7 +19,6 @@ class InternVLAdapter(Adapter):
     """Its class token ranks patches, but does not pass the connector."""
 
     model_types: ClassVar[tuple[str, ...]] = ("internvl",)
-    structural: ClassVar[tuple[int, int]] = (1, 1)
     connector_joins_neighbours: ClassVar[bool] = True
     has_class_token: ClassVar[bool] = True
 
@@ -52,36 +52,20 @@ class InternVLAdapter(Adapter):
     def features(self, pixels: Pixels) -> list[Tensor]:
         """Return the tiles' tokens, joined per image."""
         tiles = self.base.get_image_features(**pixels.inputs, return_dict=True).pooler_output
-        tokens, width = tiles.shape[1:]
-        joined = tiles.reshape(pixels.batch, -1, width)
-        return list(joined.split([len(crops) * tokens for crops in pixels.crops], dim=1))
+        return self.per_image(tiles, pixels)
 
-    def special_ids(self) -> tuple[tuple[int, ...], int, tuple[int, ...]]:
-        """Return ids for <img>, the placeholder and </img>; the config names the middle one."""
-        placeholder = int(self.model.config.image_token_id)
-        return (placeholder - 2,), placeholder, (placeholder - 1,)
+    def special_ids(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Return ids for <img> and </img>; the config names the placeholder alone."""
+        return (self.placeholder - 2,), (self.placeholder - 1,)
 
     def rankings(
         self, pixels: Pixels, states: Sequence[Tensor], seen: Sequence[Seen], score: Any
     ) -> Iterator[Ranking]:
         """Yield a ranking per image: scores and keys averaged over the four patches of a token."""
-        import torch
-
         (call,) = seen
         scores = self._per_token(score(call)[:, 1:, None])[..., 0]
         keys = self._per_token(call.key.mean(dim=1)[:, 1:])
-        images = [len(crops) for crops in pixels.crops]
-        by_request = [
-            torch.split(values.reshape(pixels.batch, sum(images), *values.shape[1:]), images, dim=1)
-            for values in (scores, keys)
-        ]
-        for tokens, score_part, key_part in zip(states, *by_request, strict=True):
-            # Tiles are ranked one by one: they become the leading axis.
-            yield Ranking(
-                tokens.reshape(-1, scores.shape[1], tokens.shape[-1]),
-                score_part.flatten(0, 1),
-                key_part.flatten(0, 1),
-            )
+        yield from rankings_of_crops(pixels, states, scores, keys)
 
     def _per_token(self, values: Tensor) -> Tensor:
         """Average [X, patches, width] over the patches of each connector token."""

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..attention import watching
 from ..reducers.tome import proportional_bias
-from .base import Adapter, Merge, Pixels, Ranking
+from .base import Merge, Pixels, Ranking
+from .crops import CropAdapter
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor
@@ -16,44 +17,16 @@ if TYPE_CHECKING:
     from ..attention import Seen
 
 
-class LlavaAdapter(Adapter):
+class LlavaAdapter(CropAdapter):
     """Crops of one size, each a sequence of the encoder; the connector takes tokens one by one."""
 
     model_types: ClassVar[tuple[str, ...]] = ("llava",)
-
-    @property
-    def tower(self) -> Any:
-        """The vision tower."""
-        return self.base.vision_tower
-
-    @property
-    def encoder_layers(self) -> tuple[Any, ...]:
-        """The tower's blocks."""
-        return tuple(self._vit.encoder.layers)
-
-    @property
-    def connector(self) -> Any:
-        """The MLP."""
-        return self.base.multi_modal_projector
-
-    @property
-    def has_class_token(self) -> bool:  # type: ignore[override]
-        """CLIP has a class token, SigLIP has none."""
-        return hasattr(self._vit.embeddings, "class_embedding")
 
     @property
     def ranking_attention(self) -> Module:
         """Attention of the block whose output is the feature layer."""
         attention: Module = self.encoder_layers[self._contributing - 1].self_attn
         return attention
-
-    def image_inputs(self, pixels: Pixels, generator: Generator) -> dict[str, Any]:
-        """Return all crops of all requests as one batch of the encoder."""
-        vision = self.model.config.vision_config
-        side = vision.image_size
-        height, width = (side, side) if isinstance(side, int) else side
-        shape = (pixels.batch * pixels.crop_count, vision.num_channels, height, width)
-        return {"pixel_values": self.random(*shape, generator=generator)}
 
     def tower_states(self, pixels: Pixels) -> Tensor:
         """Return the feature layer's hidden states."""
@@ -97,11 +70,6 @@ class LlavaAdapter(Adapter):
         """Yield one ranking: all crops pass the encoder as one batch."""
         (call,), (tokens,) = seen, states
         yield Ranking(tokens, score(call), call.key.mean(dim=1))
-
-    @property
-    def _vit(self) -> Any:
-        # Releases before 5.23 put CLIP and SigLIP one level deeper.
-        return getattr(self.tower, "vision_model", self.tower)
 
     @property
     def _contributing(self) -> int:

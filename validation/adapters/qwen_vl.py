@@ -18,7 +18,6 @@ class QwenVLAdapter(Adapter):
     """Every image is one sequence of the encoder; its patches come in groups of four."""
 
     model_types: ClassVar[tuple[str, ...]] = ("qwen2_vl", "qwen2_5_vl")
-    structural: ClassVar[tuple[int, int]] = (1, 1)
     connector_joins_neighbours: ClassVar[bool] = True
     keeps_positions: ClassVar[bool] = True
 
@@ -62,11 +61,10 @@ class QwenVLAdapter(Adapter):
         prepared = {**pixels.inputs, **self._patch_positions(pixels)}
         return super().features(pixels._replace(inputs=prepared))
 
-    def special_ids(self) -> tuple[tuple[int, ...], int, tuple[int, ...]]:
-        """Return <|vision_start|>, the placeholder and <|vision_end|>."""
+    def special_ids(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Return <|vision_start|> and <|vision_end|>."""
         config = self.model.config
-        start, end = config.vision_start_token_id, config.vision_end_token_id
-        return (int(start),), int(config.image_token_id), (int(end),)
+        return (int(config.vision_start_token_id),), (int(config.vision_end_token_id),)
 
     def model_inputs(self, pixels: Pixels, ids: Tensor) -> dict[str, Any]:
         """Return the inputs with the kind of each token, which the processor adds."""

@@ -6,8 +6,12 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from ...costmodel import InvalidInput, MissingExtra, Model
+from .gemma import gemma3, paligemma
+from .idefics3 import idefics3
 from .internvl import internvl
 from .llava import llava, llava_next, llava_onevision
+from .mllama import mllama
+from .qwen3_vl import qwen3_vl
 from .qwen_vl import qwen2_5_vl, qwen2_vl
 
 if TYPE_CHECKING:
@@ -21,6 +25,13 @@ FAMILIES: dict[str, Callable[[Model], dict[str, Any]]] = {
     "internvl": internvl,
     "qwen2_vl": qwen2_vl,
     "qwen2_5_vl": qwen2_5_vl,
+    "qwen3_vl": qwen3_vl,
+    "qwen3_vl_moe": qwen3_vl,
+    "idefics3": idefics3,
+    "smolvlm": idefics3,
+    "paligemma": paligemma,
+    "gemma3": gemma3,
+    "mllama": mllama,
 }
 
 

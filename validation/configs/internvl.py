@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ...costmodel import Model
-from ...costmodel.tokens import TilesRule
+from ...costmodel.tokens.tiles import TilesRule
 from .parts import decoder_config, feature_selection, require_rule, special_tokens, tower_type
 
 _NORMS = {"layer": "layer_norm", "rms": "rms_norm"}

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from ...costmodel import Model
-from ...costmodel.architecture import LinearStage
-from ...costmodel.tokens import AnyresRule, FixedRule
+from ...costmodel.connectors.linear import LinearStage
+from ...costmodel.tokens.anyres import AnyresRule
+from ...costmodel.tokens.fixed import FixedRule
 from .parts import (
     crop_encoder_config,
     decoder_config,

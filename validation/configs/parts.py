@@ -7,11 +7,12 @@ from typing import Any, TypeVar
 
 from ...costmodel import InvalidInput, Model
 from ...costmodel.architecture import Decoder, VisionEncoder
+from ..masks import FULL, SLIDING
 
 Choice = TypeVar("Choice")
 Rule = TypeVar("Rule")
 
-#: What the decoder classes want beyond the common figures: each masks without a window.
+#: What the decoder classes want beyond the common figures; unless said so, none has a window.
 _DECODERS: dict[str, Callable[[Decoder], dict[str, Any]]] = {
     "llama": lambda decoder: {
         "head_dim": decoder.attention.head_dim,
@@ -20,9 +21,25 @@ _DECODERS: dict[str, Callable[[Decoder], dict[str, Any]]] = {
     },
     "mistral": lambda decoder: {"head_dim": decoder.attention.head_dim, "sliding_window": None},
     "qwen2": lambda _: {"use_sliding_window": False},
+    "qwen3": lambda decoder: {**_qwen3(decoder), "use_sliding_window": False},
     "qwen2_vl_text": lambda decoder: {
         "use_sliding_window": False,
         "rope_parameters": _rotary_in_three_axes(decoder.attention.head_dim),
+    },
+    "qwen3_vl_text": lambda decoder: {**_qwen3(decoder), **_interleaved(decoder)},
+    "qwen3_vl_moe_text": lambda decoder: {
+        **_qwen3(decoder),
+        **_interleaved(decoder),
+        **_experts(decoder),
+    },
+    "gemma": lambda decoder: {"head_dim": decoder.attention.head_dim},
+    "gemma2": lambda decoder: {**_gemma(decoder), **_windows(decoder)},
+    "gemma3_text": lambda decoder: {**_gemma(decoder), **_windows(decoder)},
+    "mllama_text_model": lambda decoder: {
+        "bos_token_id": 0,  # its config refuses to have none
+        "cross_attention_layers": [
+            layer for layer, block in enumerate(decoder.blocks) if block.cross_attention
+        ],
     },
 }
 _DECODERS["qwen2_5_vl_text"] = _DECODERS["qwen2_vl_text"]
@@ -31,6 +48,8 @@ _DECODERS["qwen2_5_vl_text"] = _DECODERS["qwen2_vl_text"]
 _CROP_ENCODERS: dict[str, dict[str, Any]] = {
     "clip_vision_model": {},
     "siglip_vision_model": {"vision_use_head": False},
+    "idefics3_vision": {},
+    "smolvlm_vision": {},
 }
 
 
@@ -72,10 +91,10 @@ def crop_encoder_config(vision: VisionEncoder, image_size: int) -> dict[str, Any
     }
 
 
-def tower_type(vision: VisionEncoder, only: str) -> str:
-    """Return the encoder's model type, in a family that has one `only`."""
-    choose({only: None}, vision.model_type, "vision.model_type")
-    return only
+def tower_type(vision: VisionEncoder, *known: str) -> str:
+    """Return the encoder's model type, which has to be one of the `known` ones."""
+    choose(dict.fromkeys(known), vision.model_type, "vision.model_type")
+    return vision.model_type
 
 
 def feature_selection(vision: VisionEncoder) -> dict[str, Any]:
@@ -130,4 +149,54 @@ def _rotary_in_three_axes(head_dim: int) -> dict[str, Any]:
         "rope_type": "default",
         "rope_theta": 1_000_000.0,
         "mrope_section": [time, row, frequencies - time - row],
+    }
+
+
+def _qwen3(decoder: Decoder) -> dict[str, Any]:
+    attention = decoder.attention
+    return {"head_dim": attention.head_dim, "attention_bias": attention.qkv_bias}
+
+
+def _interleaved(decoder: Decoder) -> dict[str, Any]:
+    """Return Qwen3-VL's rotary embedding: 5 of 16 frequencies for rows and columns each."""
+    frequencies = decoder.attention.head_dim // 2
+    space = frequencies * 5 // 16
+    sections = [frequencies - 2 * space, space, space]
+    return {
+        "rope_parameters": {
+            "rope_type": "default",
+            "rope_theta": 5_000_000.0,
+            "mrope_section": sections,
+        }
+    }
+
+
+def _experts(decoder: Decoder) -> dict[str, Any]:
+    experts: Any = decoder.feed_forward
+    if experts.kind != "experts":
+        raise InvalidInput(
+            "decoder.feed_forward.kind", experts.kind, "is no mixture of experts", "add the experts"
+        )
+    return {
+        "moe_intermediate_size": experts.intermediate_size,
+        "num_experts": experts.num_experts,
+        "num_experts_per_tok": experts.num_experts_per_tok,
+    }
+
+
+def _gemma(decoder: Decoder) -> dict[str, Any]:
+    head_dim = decoder.attention.head_dim
+    return {"head_dim": head_dim, "query_pre_attn_scalar": head_dim}
+
+
+def _windows(decoder: Decoder) -> dict[str, Any]:
+    sliding = decoder.sliding_window
+    if sliding is None:
+        raise InvalidInput("decoder.sliding_window", None, "is missing", "add its size and layers")
+    return {
+        "sliding_window": sliding.size,
+        "layer_types": [
+            SLIDING if layer in sliding.layers else FULL
+            for layer in range(decoder.num_hidden_layers)
+        ],
     }

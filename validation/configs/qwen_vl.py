@@ -24,7 +24,7 @@ def qwen2_vl(model: Model) -> dict[str, Any]:
         "hidden_size": model.decoder.hidden_size,
         "mlp_ratio": intermediate // hidden,
     }
-    return _qwen(model, "qwen2_vl_vision", own)
+    return common(model, tower_type(vision, "qwen2_vl_vision"), own)
 
 
 def qwen2_5_vl(model: Model) -> dict[str, Any]:
@@ -41,14 +41,21 @@ def qwen2_5_vl(model: Model) -> dict[str, Any]:
         "window_size": vision.windows.size * vision.patch_embedding.patch_size,
         "fullatt_block_indexes": list(vision.windows.full_attention_layers),
     }
-    return _qwen(model, "qwen2_5_vl_vision", own)
+    return common(model, tower_type(vision, "qwen2_5_vl_vision"), own)
 
 
-def _qwen(model: Model, tower: str, own: dict[str, Any]) -> dict[str, Any]:
+def common(model: Model, tower: str, own: dict[str, Any]) -> dict[str, Any]:
+    """Return the figures that all Qwen-VL models have.
+
+    Args:
+        model: The model.
+        tower: transformers' type of its ViT.
+        own: Figures of the ViT that the families call differently.
+    """
     vision, patch = model.vision, model.vision.patch_embedding
     return {
         "vision_config": {
-            "model_type": tower_type(vision, tower),
+            "model_type": tower,
             "depth": vision.num_hidden_layers,
             "num_heads": vision.attention.num_attention_heads,
             "in_channels": patch.num_channels,

@@ -10,7 +10,8 @@ from typing import Literal, NamedTuple, cast
 
 from ...costmodel import InvalidInput, Model, Report, Schedule, Workload, evaluate, plan
 from ...costmodel.numeric import whole
-from ...costmodel.tokens import NativeRule, Size
+from ...costmodel.tokens.base import Size
+from ...costmodel.tokens.native import NativeRule
 from ...presets import load_method, load_model
 from ..attention import Implementation
 from ..build import ATTENTIONS

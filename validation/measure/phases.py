@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from ..counters.result import followed
-from ..forward import ROTARY
+from ..forward import ROTARY, component_of
 
 if TYPE_CHECKING:
     from torch.nn import Module
@@ -66,7 +66,9 @@ class PhaseClock:
 
 def components(driver: Driver) -> dict[Module, str]:
     """Return the component of every owned module; rotary tables belong to whatever makes them."""
-    return {module: place[0] for module, place in driver.owners().items() if place != ROTARY}
+    return {
+        module: component_of(place) for module, place in driver.owners().items() if place != ROTARY
+    }
 
 
 @contextmanager

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from ...costmodel import Model
-from ...costmodel.tokens import AnyresRule, FixedRule, NativeRule, Size, TilesRule
-from ..reduced import reduced
+from ...costmodel import InvalidInput, Model
+from ...costmodel.tokens.anyres import AnyresRule
+from ...costmodel.tokens.base import Size
+from ...costmodel.tokens.fixed import FixedRule
+from ...costmodel.tokens.native import NativeRule
+from ...costmodel.tokens.tiles import TilesRule
+from ..reduced import reduced, resized
 
 #: Patches along a crop: full towers have 24 to 32.
 SMALL_SIDE = 8
@@ -23,6 +27,10 @@ def small(model: Model) -> Model:
     rule, vision = few.token_rule, few.vision
     if isinstance(rule, NativeRule):
         return few
+    if not isinstance(rule, FixedRule | AnyresRule | TilesRule):
+        raise InvalidInput(
+            "token_rule.kind", rule.kind, "has no small form", "measure the model at full size"
+        )
     patch = vision.patch_embedding.patch_size
     size = SMALL_SIDE * patch
     full = _crop_size(rule)
@@ -35,15 +43,11 @@ def small(model: Model) -> Model:
         changes["crop_size"] = size
         changes["resolutions"] = tuple(_scaled(one, full, size) for one in rule.resolutions)
     missing = (full // patch) ** 2 - SMALL_SIDE**2
-    return type(few)(
-        **{
-            **dict(few),
-            "id": f"{few.id}, crops of {SMALL_SIDE} × {SMALL_SIDE} patches",
-            "token_rule": type(rule)(**{**dict(rule), **changes}),
-            "vision": type(vision)(
-                **{**dict(vision), "position_embeddings": vision.position_embeddings - missing}
-            ),
-        }
+    return resized(
+        few,
+        id=f"{few.id}, crops of {SMALL_SIDE} × {SMALL_SIDE} patches",
+        token_rule=resized(rule, **changes),
+        vision=resized(vision, position_embeddings=vision.position_embeddings - missing),
     )
 
 

@@ -113,7 +113,11 @@ def mean_rows(index: Tensor, rows: Tensor, groups: int) -> Tensor:
 
 
 def attention_rows(
-    query: Tensor, key: Tensor, scaling: float, mask: Tensor | None = None
+    query: Tensor,
+    key: Tensor,
+    scaling: float,
+    mask: Tensor | None = None,
+    softcap: float | None = None,
 ) -> Tensor:
     """Return some rows [B, h, r, n] of an attention map, in float32 or wider.
 
@@ -126,11 +130,14 @@ def attention_rows(
         scaling: Factor of the products before the softmax.
         mask: Broadcastable to [B, 1, r, n]: added to the products or, when boolean, true where a
             row may look.
+        softcap: Bound that tanh keeps the products within, before the mask.
     """
     batch, heads, rows, width = query.shape
     groups, tokens = key.shape[1:3]
     grouped = widen(query).reshape(batch, groups, heads // groups * rows, width)
     scores = (grouped @ widen(key).mT).view(batch, heads, rows, tokens) * scaling
+    if softcap is not None:
+        scores = (scores / softcap).tanh() * softcap
     if mask is not None and not mask.is_floating_point():
         scores = scores.masked_fill(~mask, -1e30)  # a row that sees nothing must not become NaN
     elif mask is not None:

@@ -11,7 +11,15 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-def pyramiddrop(query: Tensor, key: Tensor, scaling: float, visual: Tensor, count: int) -> Tensor:
+def pyramiddrop(
+    query: Tensor,
+    key: Tensor,
+    scaling: float,
+    visual: Tensor,
+    count: int,
+    mask: Tensor | None = None,
+    softcap: float | None = None,
+) -> Tensor:
     """Return which visual tokens stay, as indices [B, count] into the m visual ones, ascending.
 
     The rule is FastV's on another layer: the one query and the n keys are projected from the states
@@ -24,8 +32,9 @@ def pyramiddrop(query: Tensor, key: Tensor, scaling: float, visual: Tensor, coun
         scaling: Factor of the products before the softmax.
         visual: [B, m], where the visual tokens are among the n.
         count: Visual tokens to keep.
+        mask, softcap: As in `attention_rows`; without a mask the last token sees every token.
 
     Raises:
         InvalidInput: There are fewer than `count` visual tokens.
     """
-    return top_indices(rank(query, key, scaling, visual), count)
+    return top_indices(rank(query, key, scaling, visual, mask, softcap), count)

@@ -41,6 +41,7 @@ def rater_scores(
     raters: Tensor,
     visual: Tensor,
     mask: Tensor | None = None,
+    softcap: float | None = None,
 ) -> Tensor:
     """Return the attention [B, m] that visual tokens receive, mean over heads and raters.
 
@@ -53,9 +54,10 @@ def rater_scores(
         scaling: Factor of the products before the softmax.
         raters: [B, N], bool, from `raters`.
         visual: [B, m], where the visual tokens are among the n.
-        mask: As in `attention_rows`; the causal one hides from a text token what comes later.
+        mask, softcap: As in `attention_rows`; the causal mask hides from a text token what comes
+            later.
     """
-    rows = attention_rows(query, key, scaling, mask).mean(dim=1)
+    rows = attention_rows(query, key, scaling, mask, softcap).mean(dim=1)
     total = rows.masked_fill(~raters[:, :, None], 0).sum(dim=1)
     return take(total / raters.sum(dim=1, keepdim=True), visual)
 

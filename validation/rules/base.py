@@ -21,7 +21,8 @@ class Stage(NamedTuple):
     Attributes:
         layer: The layer's index and module, the first to process `left` visual tokens.
         tokens: The sequence so far.
-        tables: Rotary tables (cosine, sine) of that sequence.
+        tables: Rotary tables (cosine, sine) of that sequence, in that layer.
+        mask: The mask that the layer would be handed; None for causal attention without one.
         seen: Queries and keys of the layer before, if the rule watches it.
         left: Visual tokens to go on with.
     """
@@ -29,6 +30,7 @@ class Stage(NamedTuple):
     layer: tuple[int, Any]
     tokens: Tokens
     tables: tuple[Tensor, Tensor]
+    mask: Tensor | None
     seen: Seen | None
     left: int
 
@@ -41,11 +43,13 @@ class Rule:
         renumbers: Whether survivors get position ids 0 to n − 1; families whose ids carry the
             place in the image keep theirs.
         ranks_in_encoder: Whether `after_connector` takes the place of `compress`.
+        ranks_in_sequence: Whether it ranks visual tokens by attention of the LLM's own sequence.
     """
 
     watches_layer_before: ClassVar[bool] = False
     renumbers: ClassVar[bool] = False
     ranks_in_encoder: ClassVar[bool] = False
+    ranks_in_sequence: ClassVar[bool] = False
 
     def __init__(self, adapter: Adapter) -> None:
         """Take the family that the rule runs on."""
@@ -70,6 +74,8 @@ class Rule:
             run: Runs the tower and returns its states, class token first.
             count: Tokens of one request, over all its crops.
         """
+        import torch
+
         states = without_class_token(self.adapter, run())
         flat = states.reshape(pixels.batch, -1, states.shape[-1])
         total = flat.shape[1]
@@ -77,11 +83,19 @@ class Rule:
         places = [index * total // count for index in range(count)]
         kept = self.adapter.connect(flat[:, places])
         per_crop, ends = total // pixels.crop_count, 0
-        sizes = []
+        sizes, dense, sources = [], [], []
         for crops in pixels.crops:
             start, ends = ends, ends + len(crops) * per_crop
-            sizes.append(sum(start <= place < ends for place in places))
-        return Visual(split(kept, sizes), sizes)
+            here = [place - start for place in places if start <= place < ends]
+            sizes.append(len(here))
+            dense.append(ends - start)
+            sources.append(
+                torch.tensor(here, device=kept.device, dtype=torch.int64).expand(pixels.batch, -1)
+            )
+        if not self.adapter.crosses:
+            # The others never existed: what is left has the place ids of as many tokens.
+            return Visual(split(kept, sizes), sizes)
+        return Visual(split(kept, sizes), dense, sources)
 
     def after_connector(
         self, pixels: Pixels, run: Callable[[], list[Tensor]], count: int

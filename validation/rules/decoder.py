@@ -16,21 +16,32 @@ class FastV(Rule):
     """The last token's attention in the layer before; position ids stay."""
 
     watches_layer_before = True
+    ranks_in_sequence = True
 
     def stage(self, at: Stage) -> Tokens:
         """Keep what the last token attends to most."""
         from ..reducers.fastv import fastv
 
-        assert at.seen is not None
-        query = at.seen.query[:, :, -1:]
+        seen = at.seen
+        assert seen is not None
         places = at.tokens.places(VISUAL)
-        return at.tokens.keep(fastv(query, at.seen.key, at.seen.scaling, places, at.left))
+        kept = fastv(
+            seen.query[:, :, -1:],
+            seen.key,
+            seen.scaling,
+            places,
+            at.left,
+            _last_row(seen.mask),
+            seen.softcap,
+        )
+        return at.tokens.keep(kept)
 
 
 class PyramidDrop(Rule):
     """The last token's attention in the coming layer; survivors are renumbered."""
 
     renumbers = True
+    ranks_in_sequence = True
 
     def stage(self, at: Stage) -> Tokens:
         """Project one query and all keys as the coming layer would, and keep the best."""
@@ -39,11 +50,16 @@ class PyramidDrop(Rule):
         attention = at.layer[1].self_attn
         normed = at.layer[1].input_layernorm(at.tokens.states)
         cosine, sine = at.tables
-        query = _heads(normed[:, -1:], attention.q_proj, attention.head_dim)
-        query = _rotated(attention, query, cosine[..., -1:, :], sine[..., -1:, :])
-        key = _rotated(attention, _heads(normed, attention.k_proj, attention.head_dim), *at.tables)
-        places = at.tokens.places(VISUAL)
-        kept = pyramiddrop(query, key, float(attention.scaling), places, at.left)
+        last = (cosine[..., -1:, :], sine[..., -1:, :])
+        kept = pyramiddrop(
+            _rotated(attention, _heads(normed[:, -1:], attention, "q"), *last),
+            _rotated(attention, _heads(normed, attention, "k"), *at.tables),
+            float(attention.scaling),
+            at.tokens.places(VISUAL),
+            at.left,
+            _last_row(at.mask),
+            getattr(attention, "attn_logit_softcapping", None),
+        )
         return at.tokens.keep(kept)
 
 
@@ -52,6 +68,7 @@ class SparseVLM(Rule):
 
     watches_layer_before = True
     renumbers = True
+    ranks_in_sequence = True
 
     def begin(self, tokens: Tokens) -> None:
         """Choose the raters among all text tokens.
@@ -82,7 +99,8 @@ class SparseVLM(Rule):
             at.seen.scaling,
             self.raters,
             places,
-            mask=_not_later(text, key.shape[2]),
+            mask=_rows_at(text, at.seen.mask, key.shape[2]),
+            softcap=at.seen.softcap,
         )
         kept = top_indices(scores, amounts.kept)
         states = at.tokens.states_of(VISUAL)
@@ -106,15 +124,18 @@ def _first_of(*masks: Tensor) -> Tensor:
     return left
 
 
-def _heads(states: Tensor, projection: Any, head_dim: int) -> Tensor:
-    """Project states to heads, [B, n, d] → [B, h, n, d_h].
+def _heads(states: Tensor, attention: Any, which: str) -> Tensor:
+    """Project states to queries ("q") or keys ("k") with their norm, if any: [B, h, n, d_h].
 
     The weights are used without calling their module, so that no counter books it there.
     """
     from torch.nn.functional import linear
 
+    projection = getattr(attention, f"{which}_proj")
     projected = linear(states, projection.weight, projection.bias)
-    return projected.view(*states.shape[:-1], -1, head_dim).transpose(1, 2)
+    heads: Tensor = projected.view(*states.shape[:-1], -1, attention.head_dim).transpose(1, 2)
+    norm = getattr(attention, f"{which}_norm", None)
+    return heads if norm is None else norm(heads)
 
 
 def _rotated(attention: Any, heads: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
@@ -129,9 +150,16 @@ def _rotated(attention: Any, heads: Tensor, cosine: Tensor, sine: Tensor) -> Ten
     return rotated
 
 
-def _not_later(rows: Tensor, keys: int) -> Tensor:
-    """Return where a token at place rows [B, r] may look: [B, 1, r, keys]."""
+def _last_row(mask: Tensor | None) -> Tensor | None:
+    return None if mask is None else mask[:, :, -1:]
+
+
+def _rows_at(rows: Tensor, mask: Tensor | None, keys: int) -> Tensor:
+    """Return the rows at places [B, r] of a mask, or of the causal one: [B, 1, r, keys]."""
     import torch
 
-    columns = torch.arange(keys, device=rows.device)
-    return columns <= rows[:, None, :, None]
+    if mask is None:
+        columns = torch.arange(keys, device=rows.device)
+        return columns <= rows[:, None, :, None]
+    whole = mask.expand(len(rows), -1, -1, -1)
+    return whole.gather(2, rows[:, None, :, None].expand(-1, 1, -1, keys))

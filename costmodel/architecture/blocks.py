@@ -1,0 +1,337 @@
+"""What one layer is: attention, feed-forward, norms; and stacks of layers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple, Self
+
+from pydantic import Field, StrictBool, model_validator
+
+from ..kinds import Kinds, lazily
+from ..numeric import Converted, Count, Positive, Spec
+from ..operators import Attention as AttentionOperator
+from ..operators import Component, Linear, Operator, Part
+
+if TYPE_CHECKING:
+    from .variants import Adapter, CrossAttention, ExtraParameters, Variant
+else:  # pydantic resolves names when it builds a spec; most models have none of these
+    Adapter = CrossAttention = ExtraParameters = Variant = Any
+
+Sources = Annotated[tuple[str, ...], Field(min_length=1)]
+#: LayerNorm with scale and bias, LayerNorm with a scale alone, RMSNorm.
+Norm = Literal["layer", "layer without bias", "rms"]
+
+ATTENTIONS = Kinds(
+    "attention",
+    {"heads": ".architecture.blocks:Attention", "latent": ".architecture.latent:LatentAttention"},
+    default="heads",
+)
+FEED_FORWARDS = Kinds(
+    "feed-forward network",
+    {
+        "dense": ".architecture.blocks:FeedForward",
+        "experts": ".architecture.experts:Experts",
+    },
+    default="dense",
+)
+
+
+def linear_parameters(c_in: int, c_out: int, bias: bool) -> int:
+    """Return c_in · c_out weights, and c_out biases if there are any."""
+    return c_in * c_out + bias * c_out
+
+
+def norm_parameters(norm: Norm, width: int) -> int:
+    """Return width scales, and as many biases in a LayerNorm that has them."""
+    return width * (2 if norm == "layer" else 1)
+
+
+class Execution(NamedTuple):
+    """How an implementation runs what can be run in more than one way; see `Counting`."""
+
+    latent: Literal["expanded", "absorbed"] = "expanded"
+    experts: Literal["routed", "all"] = "routed"
+    adapters: Literal["active", "merged"] = "active"
+
+
+class Place(NamedTuple):
+    """Where operators belong, and how they run."""
+
+    component: Component
+    layers: tuple[int, ...]
+    execution: Execution = Execution()
+
+    def linear(self, part: Part, name: str, tokens: int, c_in: int, c_out: int) -> Linear:
+        """Return a matrix product of this place."""
+        return Linear(self.component, self.layers, part, name, tokens, c_in, c_out)
+
+
+class Tokens(NamedTuple):
+    """Tokens of a block, batch included.
+
+    Attributes:
+        query: Tokens that are updated.
+        key: Tokens that are projected to keys and values.
+        ffn: Tokens that pass the feed-forward network.
+        keys_read: Keys that attention reads, with those that a cache holds.
+        pairs: Query–key pairs.
+        cross_projected: Tokens of the other sequence that are projected to keys and values.
+        cross_keys: Keys of the other sequence that cross-attention reads.
+        cross_pairs: Query–key pairs of cross-attention.
+    """
+
+    query: int
+    key: int
+    ffn: int
+    keys_read: int
+    pairs: int
+    cross_projected: int = 0
+    cross_keys: int = 0
+    cross_pairs: int = 0
+
+
+class Attention(Spec):
+    """Self-attention of one block: MHA when both head counts agree, else GQA.
+
+    Attributes:
+        num_attention_heads: Query heads h.
+        num_key_value_heads: Key/value heads h_kv; divides h.
+        head_dim: Head size d_h; h·d_h need not be the hidden size.
+        qkv_bias, output_bias: Whether the projections have biases (parameters only).
+        qk_norm: Whether queries and keys are normalised (parameters only): per head, or over all
+            heads together ("all heads").
+    """
+
+    part: ClassVar[str] = ATTENTIONS.part
+
+    kind: str = "heads"
+    num_attention_heads: Positive
+    num_key_value_heads: Positive
+    head_dim: Positive
+    qkv_bias: StrictBool
+    output_bias: StrictBool
+    qk_norm: StrictBool | Literal["all heads"] = False
+
+    @model_validator(mode="after")
+    def _heads_divide(self) -> Self:
+        if self.num_attention_heads % self.num_key_value_heads:
+            raise ValueError(
+                f"num_key_value_heads {self.num_key_value_heads} does not divide "
+                f"num_attention_heads {self.num_attention_heads}"
+            )
+        return self
+
+    @property
+    def query_width(self) -> int:
+        """Features of all query heads: h · d_h."""
+        return self.num_attention_heads * self.head_dim
+
+    @property
+    def key_width(self) -> int:
+        """Features of all key heads: h_kv · d_h."""
+        return self.num_key_value_heads * self.head_dim
+
+    def cached_values(self, execution: Execution) -> int:
+        """Return the values that one token leaves in a layer's cache: 2 · h_kv · d_h."""
+        return 2 * self.key_width
+
+    def key_projections(
+        self, place: Place, hidden: int, tokens: int, part: Part
+    ) -> Iterator[Operator]:
+        """Yield what turns hidden states into keys."""
+        yield place.linear(part, "key", tokens, hidden, self.key_width)
+
+    def operators(self, place: Place, hidden: int, tokens: Tokens) -> Iterator[Operator]:
+        """Yield query, key, value, scores and values, output."""
+        part: Part = "attention projections"
+        yield place.linear(part, "query", tokens.query, hidden, self.query_width)
+        yield place.linear(part, "key", tokens.key, hidden, self.key_width)
+        yield place.linear(part, "value", tokens.key, hidden, self.key_width)
+        yield AttentionOperator(
+            component=place.component,
+            layers=place.layers,
+            part="attention scores",
+            name="scores and values",
+            queries=tokens.query,
+            keys=tokens.keys_read,
+            pairs=tokens.pairs,
+            heads=self.num_attention_heads,
+            query_key_size=self.head_dim,
+            value_size=self.head_dim,
+        )
+        yield place.linear(part, "output", tokens.query, self.query_width, hidden)
+
+    def parameters(self, hidden: int, norm: Norm) -> int:
+        """Return the weights and biases of four projections, and the norms of query and key."""
+        total = linear_parameters(hidden, self.query_width, self.qkv_bias)
+        total += 2 * linear_parameters(hidden, self.key_width, self.qkv_bias)
+        total += linear_parameters(self.query_width, hidden, self.output_bias)
+        if self.qk_norm == "all heads":
+            total += norm_parameters(norm, self.query_width) + norm_parameters(norm, self.key_width)
+        elif self.qk_norm:
+            total += 2 * norm_parameters(norm, self.head_dim)
+        return total
+
+
+class FeedForward(Spec):
+    """Feed-forward network: two matrices, or three when gated (gate, up, down)."""
+
+    part: ClassVar[str] = FEED_FORWARDS.part
+
+    kind: str = "dense"
+    intermediate_size: Positive
+    gated: StrictBool
+    bias: StrictBool
+
+    @property
+    def active_intermediate_size(self) -> int:
+        """The m of the published conventions: the width that one token passes."""
+        return self.intermediate_size
+
+    def operators(self, place: Place, hidden: int, tokens: int) -> Iterator[Operator]:
+        """Yield gate (if gated), up and down."""
+        part: Part = "feed-forward"
+        if self.gated:
+            yield place.linear(part, "gate", tokens, hidden, self.intermediate_size)
+        yield place.linear(part, "up", tokens, hidden, self.intermediate_size)
+        yield place.linear(part, "down", tokens, self.intermediate_size, hidden)
+
+    def parameters(self, hidden: int) -> int:
+        """Return the weights and biases of two or three matrices."""
+        total = (2 if self.gated else 1) * linear_parameters(
+            hidden, self.intermediate_size, self.bias
+        )
+        return total + linear_parameters(self.intermediate_size, hidden, self.bias)
+
+
+class Block(NamedTuple):
+    """What one layer of a stack is.
+
+    Attributes:
+        attention: Self-attention, if it has any.
+        cross_attention: Attention to another sequence, if it has any.
+        cross_feed_forward: A feed-forward network of the cross-attention's own.
+        feed_forward: The layer's feed-forward network.
+        norms: Norms over hidden_size.
+        extra_parameters: Parameters that belong to none of these.
+    """
+
+    attention: Attention | None
+    cross_attention: CrossAttention | None
+    cross_feed_forward: FeedForward | None
+    feed_forward: FeedForward
+    norms: int
+    extra_parameters: int
+
+    def operators(
+        self, place: Place, hidden: int, tokens: Tokens, adapter: Adapter | None = None
+    ) -> Iterator[Operator]:
+        """Yield the operators of the block."""
+        if self.attention is not None:
+            yield from self.attention.operators(place, hidden, tokens)
+        if self.cross_attention is not None:
+            yield from self.cross_attention.operators(place, hidden, tokens)
+        if self.cross_feed_forward is not None:
+            yield from self.cross_feed_forward.operators(place, hidden, tokens.query)
+        yield from self.feed_forward.operators(place, hidden, tokens.ffn)
+        if adapter is not None and place.execution.adapters == "active":
+            yield from adapter.operators(self, place, hidden, tokens)
+
+    def parameters(self, hidden: int, norm: Norm, adapter: Adapter | None = None) -> int:
+        """Return the block's parameters."""
+        total = self.feed_forward.parameters(hidden) + self.extra_parameters
+        total += self.norms * norm_parameters(norm, hidden)
+        if self.attention is not None:
+            total += self.attention.parameters(hidden, norm)
+        if self.cross_attention is not None:
+            total += self.cross_attention.parameters(hidden, norm)
+        if self.cross_feed_forward is not None:
+            total += self.cross_feed_forward.parameters(hidden)
+        if adapter is not None:
+            total += adapter.parameters(self, hidden)
+        return total
+
+
+class Transformer(Spec):
+    """A stack of pre-norm blocks of one hidden size: alike, but for the variants.
+
+    Attributes:
+        model_type: transformers' name of the part, from which validation builds it.
+        norms_per_block: Norms over hidden_size in each block.
+        variants: What layers have instead of the stack's attention and feed-forward network.
+        adapter: Low-rank adapters beside the linears of every block.
+        extra_parameters: Parameters outside the blocks that no other field describes.
+    """
+
+    model_type: str
+    hidden_size: Positive
+    num_hidden_layers: Positive
+    attention: Annotated[Attention, Converted(ATTENTIONS.build)]
+    feed_forward: Annotated[FeedForward, Converted(FEED_FORWARDS.build)]
+    norm: Norm
+    norms_per_block: Count = 2
+    variants: Annotated[
+        tuple[Variant, ...], Converted(lazily(".architecture.variants:Variant"))
+    ] = ()
+    adapter: Annotated[Adapter | None, Converted(lazily(".architecture.variants:Adapter"))] = None
+    extra_parameters: Annotated[
+        tuple[ExtraParameters, ...], Converted(lazily(".architecture.variants:ExtraParameters"))
+    ] = ()
+    source: Sources
+
+    @model_validator(mode="after")
+    def _variants_exist(self) -> Self:
+        seen: set[int] = set()
+        for place, variant in enumerate(self.variants):
+            for layer in variant.layers:
+                if layer >= self.num_hidden_layers or layer in seen:
+                    problem = "is in two variants" if layer in seen else "does not exist"
+                    raise ValueError(f"variants.{place}.layers: layer {layer} {problem}")
+                seen.add(layer)
+        return self
+
+    @property
+    def blocks(self) -> tuple[Block, ...]:
+        """Every layer's block; equal layers share one."""
+        usual = self.usual_block
+        blocks = [usual] * self.num_hidden_layers
+        for variant in self.variants:
+            block = self._block(variant)
+            for layer in variant.layers:
+                blocks[layer] = block
+        return tuple(blocks)
+
+    @property
+    def usual_block(self) -> Block:
+        """The block of the layers that no variant names."""
+        return self._block(None)
+
+    def _block(self, variant: Variant | None) -> Block:
+        if variant is None:
+            return Block(
+                self.attention, None, None, self.feed_forward, self.norms_per_block, self._scales
+            )
+        return Block(
+            attention=None
+            if variant.self_attention is False
+            else variant.attention or self.attention,
+            cross_attention=variant.cross_attention,
+            cross_feed_forward=variant.cross_feed_forward,
+            feed_forward=variant.feed_forward or self.feed_forward,
+            norms=self.norms_per_block if variant.norms is None else variant.norms,
+            extra_parameters=self._scales + variant.extra_parameters,
+        )
+
+    @property
+    def _scales(self) -> int:
+        """Learned scales of the residual branches of one block."""
+        return 0
+
+    def layer_parameters(self, layer: int) -> int:
+        """Return the parameters of one layer."""
+        return self.blocks[layer].parameters(self.hidden_size, self.norm, self.adapter)
+
+    @property
+    def extra(self) -> int:
+        """Parameters outside the blocks that no other field describes."""
+        return sum(extra.count for extra in self.extra_parameters)

@@ -1,0 +1,180 @@
+"""What some layers or stacks have besides: cross-attention, adapters, further parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated
+
+from pydantic import Field, StrictBool
+
+from ..kinds import lazily, optional
+from ..numeric import Converted, Count, Positive, Spec
+from ..operators import Attention as AttentionOperator
+from ..operators import Operator, Part
+from .blocks import (
+    ATTENTIONS,
+    FEED_FORWARDS,
+    Attention,
+    Block,
+    FeedForward,
+    Norm,
+    Place,
+    Tokens,
+    linear_parameters,
+    norm_parameters,
+)
+
+
+class ExtraParameters(Spec):
+    """Parameters that no other field describes.
+
+    Attributes:
+        name: What they are.
+        count: How many there are.
+    """
+
+    name: str
+    count: int = Field(strict=True, ge=0)
+
+
+class CrossAttention(Spec):
+    """Attention from a block's tokens to the keys and values of another sequence.
+
+    Attributes:
+        num_attention_heads, num_key_value_heads, head_dim: As in self-attention.
+        source_size: Features of the other sequence; None is the stack's hidden_size.
+        qkv_bias, output_bias, qk_norm: As in self-attention.
+        norms: Norms over hidden_size that belong to it.
+        source_norm: Whether the other sequence is normalised first (parameters only).
+        gates: Learned scalars.
+        cached: Whether a decode forward finds keys and values in a cache, or projects them again.
+    """
+
+    num_attention_heads: Positive
+    num_key_value_heads: Positive
+    head_dim: Positive
+    source_size: Positive | None = None
+    qkv_bias: StrictBool = False
+    output_bias: StrictBool = False
+    qk_norm: StrictBool = False
+    norms: Count = 0
+    source_norm: StrictBool = False
+    gates: Count = 0
+    cached: StrictBool = True
+
+    @property
+    def query_width(self) -> int:
+        """Features of all query heads."""
+        return self.num_attention_heads * self.head_dim
+
+    @property
+    def key_width(self) -> int:
+        """Features of all key heads."""
+        return self.num_key_value_heads * self.head_dim
+
+    def cached_values(self) -> int:
+        """Return the values that one key leaves in a layer's cache: 2 · h_kv · d_h."""
+        return 2 * self.key_width
+
+    def operators(self, place: Place, hidden: int, tokens: Tokens) -> Iterator[Operator]:
+        """Yield query, key, value, scores and values, output."""
+        part: Part = "attention projections"
+        source = self.source_size or hidden
+        yield place.linear(part, "cross query", tokens.query, hidden, self.query_width)
+        if tokens.cross_projected:
+            yield place.linear(part, "cross key", tokens.cross_projected, source, self.key_width)
+            yield place.linear(part, "cross value", tokens.cross_projected, source, self.key_width)
+        yield AttentionOperator(
+            component=place.component,
+            layers=place.layers,
+            part="attention scores",
+            name="cross scores and values",
+            queries=tokens.query,
+            keys=tokens.cross_keys,
+            pairs=tokens.cross_pairs,
+            heads=self.num_attention_heads,
+            query_key_size=self.head_dim,
+            value_size=self.head_dim,
+        )
+        yield place.linear(part, "cross output", tokens.query, self.query_width, hidden)
+
+    def parameters(self, hidden: int, norm: Norm) -> int:
+        """Return the weights and biases of four projections, norms and gates."""
+        source = self.source_size or hidden
+        total = linear_parameters(hidden, self.query_width, self.qkv_bias) + self.gates
+        total += 2 * linear_parameters(source, self.key_width, self.qkv_bias)
+        total += linear_parameters(self.query_width, hidden, self.output_bias)
+        total += self.norms * norm_parameters(norm, hidden)
+        total += 2 * norm_parameters(norm, self.head_dim) if self.qk_norm else 0
+        return total + (norm_parameters(norm, source) if self.source_norm else 0)
+
+
+class Variant(Spec):
+    """What some layers of a stack have instead of its usual parts.
+
+    Attributes:
+        layers: The layers (0-based).
+        attention: Self-attention of another shape.
+        self_attention: False where cross-attention stands in its place.
+        cross_attention: Attention to another sequence.
+        cross_feed_forward: A feed-forward network that belongs to the cross-attention.
+        feed_forward: A feed-forward network of another shape.
+        norms: Norms over hidden_size; None as in the other layers.
+        extra_parameters: Parameters of each layer that no other field describes.
+    """
+
+    layers: Annotated[tuple[Count, ...], Field(min_length=1)]
+    attention: Annotated[Attention | None, Converted(optional(ATTENTIONS))] = None
+    self_attention: StrictBool = True
+    cross_attention: Annotated[
+        CrossAttention | None, Converted(lazily(".architecture.variants:CrossAttention"))
+    ] = None
+    cross_feed_forward: Annotated[FeedForward | None, Converted(optional(FEED_FORWARDS))] = None
+    feed_forward: Annotated[FeedForward | None, Converted(optional(FEED_FORWARDS))] = None
+    norms: Count | None = None
+    extra_parameters: Count = 0
+
+
+class Adapter(Spec):
+    """Low-rank adapters (LoRA) beside query-key-value, output, gate-up and down of every block.
+
+    MACs per token: rank · Σ (in + out) over these linears; query, key and value share one adapter,
+    gate and up another.
+
+    Attributes:
+        rank: Rank of the adapter that runs.
+        stored_ranks: Ranks of all adapters that are stored.
+    """
+
+    rank: Positive
+    stored_ranks: tuple[Positive, ...]
+
+    def _linears(self, block: Block, hidden: int) -> list[tuple[Part, str, int, int]]:
+        attention, ffn = block.attention, block.feed_forward
+        assert attention is not None, "an adapter stands beside self-attention"
+        width = ffn.intermediate_size
+        return [
+            (
+                "attention projections",
+                "query-key-value",
+                hidden,
+                attention.query_width + 2 * attention.key_width,
+            ),
+            ("attention projections", "output", attention.query_width, hidden),
+            ("feed-forward", "gate-up", hidden, 2 * width if ffn.gated else width),
+            ("feed-forward", "down", width, hidden),
+        ]
+
+    def operators(
+        self, block: Block, place: Place, hidden: int, tokens: Tokens
+    ) -> Iterator[Operator]:
+        """Yield both factors of each adapter."""
+        for part, name, c_in, c_out in self._linears(block, hidden):
+            count = tokens.query if part == "attention projections" else tokens.ffn
+            yield place.linear(part, f"{name} adapter in", count, c_in, self.rank)
+            yield place.linear(part, f"{name} adapter out", count, self.rank, c_out)
+
+    def parameters(self, block: Block, hidden: int) -> int:
+        """Return the stored weights: Σ ranks · Σ (in + out)."""
+        widths = sum(c_in + c_out for _, _, c_in, c_out in self._linears(block, hidden))
+        return sum(self.stored_ranks) * widths

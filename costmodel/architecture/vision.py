@@ -1,0 +1,151 @@
+"""Vision encoders: transformers over patches; towers of other kinds are modules of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
+
+from pydantic import StrictBool, model_validator
+
+from ..kinds import Kinds, lazily
+from ..numeric import Converted, Count, Positive, Spec
+from ..operators import Convolution, Operator
+from ..tokens.base import Size
+from .blocks import Place, Tokens, Transformer, linear_parameters, norm_parameters
+
+if TYPE_CHECKING:
+    from .joint import JointTiles
+else:
+    JointTiles = Any
+
+TOWERS = Kinds(
+    "vision encoder",
+    {
+        "transformer": ".architecture.vision:VisionEncoder",
+        "convolutional": ".architecture.convolutional:ConvolutionalEncoder",
+    },
+    default="transformer",
+)
+
+
+class PatchEmbedding(Spec):
+    """Patch convolution: kernel and stride patch_size², over `temporal_patch_size` frames."""
+
+    patch_size: Positive
+    temporal_patch_size: Positive = 1
+    num_channels: Positive = 3
+    bias: StrictBool
+
+
+class Windows(Spec):
+    """Windowed attention of the encoder.
+
+    Attributes:
+        size: Side of a window in patches; right and bottom windows may be smaller.
+        full_attention_layers: Layers that attend over the whole image instead.
+    """
+
+    size: Positive
+    full_attention_layers: tuple[Count, ...]
+
+
+class VisionEncoder(Transformer):
+    """A vision transformer.
+
+    Attributes:
+        name: The tower's usual name.
+        contributing_layers: Layers whose output the connector uses; the rest are computed in vain.
+        class_token: Whether a class token joins the patches inside the encoder.
+        register_tokens: Further tokens that join them and are dropped behind the encoder.
+        class_token_kept: Whether the connector gets the class token too.
+        output_features: Features per token that the connector gets, where several layers are
+            concatenated; None is hidden_size.
+        position_embeddings: Learned positions; 0 with rotary ones.
+        embedding_norm, final_norm: Norms before the first and after the last block.
+        layer_scale: Whether each residual branch has a learned scale of hidden_size.
+        windows: Windowed attention, or None for full attention over each image or crop.
+        joint: Attention over all tiles of an image together.
+    """
+
+    part: ClassVar[str] = TOWERS.part
+
+    kind: str = "transformer"
+    name: str
+    contributing_layers: Positive
+    patch_embedding: PatchEmbedding
+    class_token: StrictBool
+    register_tokens: Count = 0
+    class_token_kept: StrictBool = False
+    output_features: Positive | None = None
+    position_embeddings: Count
+    embedding_norm: StrictBool
+    final_norm: StrictBool
+    layer_scale: StrictBool
+    windows: Windows | None = None
+    joint: Annotated[JointTiles | None, Converted(lazily(".architecture.joint:JointTiles"))] = None
+
+    @model_validator(mode="after")
+    def _layers_exist(self) -> Self:
+        if self.contributing_layers > self.num_hidden_layers:
+            raise ValueError(
+                f"contributing_layers {self.contributing_layers} exceeds "
+                f"num_hidden_layers {self.num_hidden_layers}"
+            )
+        if self.windows and max(self.windows.full_attention_layers, default=0) >= (
+            self.num_hidden_layers
+        ):
+            raise ValueError(
+                f"windows.full_attention_layers {self.windows.full_attention_layers} "
+                f"names a layer beyond the last, {self.num_hidden_layers - 1}"
+            )
+        if self.windows and self.extra_tokens:
+            raise ValueError("a class_token beside windows is not understood")
+        if self.class_token_kept and not self.class_token:
+            raise ValueError("class_token_kept without class_token")
+        return self
+
+    @property
+    def extra_tokens(self) -> int:
+        """Tokens besides the patches in each crop: class token and registers."""
+        return self.class_token + self.register_tokens
+
+    @property
+    def features(self) -> int:
+        """Features per token that the connector gets."""
+        return self.output_features or self.hidden_size
+
+    @property
+    def _scales(self) -> int:
+        return 2 * self.hidden_size if self.layer_scale else 0
+
+    def output_grid(self, crop: Size) -> Size:
+        """Return the tokens of a crop that the connector gets, as a grid."""
+        rows, columns = crop
+        return (1, rows * columns + 1) if self.class_token_kept else crop
+
+    def embedding(self, place: Place, positions: int) -> Iterator[Operator]:
+        """Yield the patch convolution."""
+        patch = self.patch_embedding
+        yield Convolution(
+            component=place.component,
+            layers=(),
+            part="patch embedding",
+            name="patch embedding",
+            positions=positions,
+            in_channels=patch.num_channels,
+            out_channels=self.hidden_size,
+            kernel=patch.temporal_patch_size * patch.patch_size**2,
+        )
+
+    def layer_operators(self, layer: int, place: Place, tokens: Tokens) -> Iterator[Operator]:
+        """Yield a block's operators, for all layers of the place."""
+        return self.blocks[layer].operators(place, self.hidden_size, tokens, self.adapter)
+
+    def outside_parameters(self) -> int:
+        """Return the parameters outside the blocks: patch convolution, positions, norms."""
+        patch, hidden = self.patch_embedding, self.hidden_size
+        kernel = patch.num_channels * patch.temporal_patch_size * patch.patch_size**2
+        total = linear_parameters(kernel, hidden, patch.bias) + self.extra
+        total += hidden * (self.extra_tokens + self.position_embeddings)
+        norms = self.embedding_norm + self.final_norm
+        return total + norm_parameters(self.norm, hidden) * norms

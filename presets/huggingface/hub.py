@@ -1,0 +1,87 @@
+"""Two small files of a model on the Hugging Face Hub; no weights, and no code."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NoReturn
+
+from ...costmodel import InvalidInput, MissingExtra, Model
+from .files import read_json
+from .reading import build, model_name
+
+#: ORG/NAME, and perhaps @ and a branch, tag or commit.
+_SPEC = re.compile(r"([A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95})(?:@([\w./-]{1,200}))?")
+
+
+def download(spec: str, *, model_id: str | None = None) -> Model:
+    """Return the model of a repository's config.json and preprocessor_config.json.
+
+    The commit that was read is in the model's sources. Without a connection, files that
+    huggingface_hub has in its cache are read; HF_HOME, HF_ENDPOINT, HF_TOKEN and HF_HUB_OFFLINE
+    mean what they mean to it.
+
+    Args:
+        spec: "ORG/NAME", or "ORG/NAME@REVISION" with a branch, tag or commit.
+        model_id: The model's id; otherwise NAME in lower case.
+
+    Raises:
+        MissingExtra: huggingface_hub is not installed.
+        InvalidInput: No such repository, revision or file, no access, or no connection; or as
+            `read_config`. The field is "hf" where the repository is at fault.
+    """
+    match = _SPEC.fullmatch(spec) if isinstance(spec, str) else None
+    if match is None:
+        raise InvalidInput("hf", spec, "is not ORG/NAME or ORG/NAME@REVISION", "correct it")
+    name, revision = match.groups()
+    try:
+        from huggingface_hub import hf_hub_download
+    except ModuleNotFoundError as error:
+        raise MissingExtra(error.name or "huggingface_hub", "hub") from None
+    config = _fetched(hf_hub_download, spec, name, revision, "config.json")
+    if config is None:
+        problem = "has no config.json: not a model of transformers"
+        raise InvalidInput("hf", spec, problem, "choose another repository")
+    processor = _fetched(hf_hub_download, spec, name, revision, "preprocessor_config.json")
+    commit = config.parent.name
+    return build(
+        read_json(config),
+        read_json(processor) if processor else None,
+        model_id=model_id or model_name(name.rpartition("/")[2].lower()),
+        origin=f"config.json: {name}@{commit}",
+        hf_id=name,
+        prefix=f"{name}/config.json: ",
+        processor_prefix=f"{name}/preprocessor_config.json: ",
+    )
+
+
+def _fetched(
+    fetch: Callable[..., Any], spec: str, name: str, revision: str | None, file: str
+) -> Path | None:
+    """Return the path of a file of the repository; None where the repository lacks it."""
+    from huggingface_hub import errors
+
+    def refuse(problem: str, way_out: str) -> NoReturn:
+        raise InvalidInput("hf", spec, problem, way_out) from None
+
+    try:
+        return Path(fetch(name, file, revision=revision))
+    except errors.GatedRepoError:
+        refuse("is gated", "ask for access on its page and set HF_TOKEN")
+    except errors.RevisionNotFoundError:
+        refuse("has no such revision", "give a branch, tag or commit of it")
+    except errors.RepositoryNotFoundError:
+        refuse("is not on the Hub, or is private", "correct the name, or set HF_TOKEN")
+    except errors.LocalEntryNotFoundError:
+        if file != "config.json":
+            return None  # offline, and not in the cache: the class's defaults, which are told
+        refuse(
+            "cannot be reached, and its config.json is not in the cache",
+            "connect, or give the file with --config",
+        )
+    except errors.EntryNotFoundError:
+        return None
+    except (errors.HfHubHTTPError, errors.HFValidationError, OSError, ValueError) as error:
+        reason = " ".join(str(error).split())[:160] or type(error).__name__
+        refuse(f"cannot be read: {reason}", "try again, or give the file with --config")

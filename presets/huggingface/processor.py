@@ -1,0 +1,123 @@
+"""What a preprocessor_config.json says about sizes, or the class of image processors without it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ...costmodel import InvalidInput
+from .defaults import ClassDefaults
+from .fields import Fields, Notes
+
+#: How the processor's fields are called in `Model.defaulted`.
+_DEFAULTED = "preprocessor."
+
+
+class ImageProcessor:
+    """The settings of an image processor that decide about tokens.
+
+    Attributes:
+        given: Whether there is a file.
+    """
+
+    def __init__(self, table: Mapping[str, Any] | None, notes: Notes, prefix: str) -> None:
+        """Wrap the file's table; None where there is no file."""
+        self.given, self._notes, self._prefix = table is not None, notes, prefix
+        nothing = ClassDefaults("image processor", {}, {}, {})
+        self._fields = Fields(table or {}, "image processor", nothing, notes, prefix=prefix)
+
+    def whole(self, name: str, default: int, minimum: int = 1) -> int:
+        """Return a number, or the class's default."""
+        if not self._fields.has(name):
+            return self._default(name, default)
+        return self._fields.whole(name, self._fields.value(name), minimum)
+
+    def flag(self, name: str, default: bool) -> bool:
+        """Return true or false, or the class's default."""
+        if not self._fields.has(name):
+            return bool(self._default(name, default))
+        return self._fields.flag(name)
+
+    def edge(self, name: str, edge: str, default: int) -> int:
+        """Return an edge of a size ({"longest_edge": 980}), or the class's default."""
+        sizes = self._fields.value(name)
+        if isinstance(sizes, Mapping) and sizes.get(edge) is not None:
+            return self._fields.whole(f"{name}.{edge}", sizes[edge], 1)
+        if isinstance(sizes, int) and not isinstance(sizes, bool) and sizes > 0:
+            return self._fields.whole(name, sizes, 1)
+        if sizes is not None and not isinstance(sizes, Mapping):
+            raise self._fields.refusal(name, None, "is not a size", f'give {{"{edge}": …}}')
+        return self._default(f"{name}.{edge}", default)
+
+    def pixels(self, least: int, most: int) -> tuple[int, int]:
+        """Return the limits of native-resolution processors, in pixels.
+
+        Files give them as min_pixels and max_pixels, or as the edges of `size`.
+        """
+        found = []
+        for name, edge, default in (
+            ("min_pixels", "shortest_edge", least),
+            ("max_pixels", "longest_edge", most),
+        ):
+            if self._fields.has(name):
+                found.append(self._fields.whole(name, self._fields.value(name), 1))
+                continue
+            sizes = self._fields.value("size")
+            if isinstance(sizes, Mapping) and sizes.get(edge) is not None:
+                found.append(self._fields.whole(f"size.{edge}", sizes[edge], 1))
+            else:
+                found.append(self._default(name, default))
+        if found[0] > found[1]:
+            problem = f"is above max_pixels {found[1]:,}"
+            raise self._fields.refusal("min_pixels", found[0], problem, "correct one of them")
+        return found[0], found[1]
+
+    def pairs(self, name: str) -> tuple[tuple[int, int], ...] | None:
+        """Return a list of (height, width), or None where the file has none."""
+        if not self._fields.has(name):
+            return None
+        return read_pairs(self._fields, name)
+
+    def agrees(self, side: int) -> None:
+        """Refuse a processor whose images are not squares of `side`, which the encoder takes.
+
+        Raises:
+            InvalidInput: It crops or resizes to another size.
+        """
+        for name in ("crop_size", "size"):
+            sizes = self._fields.value(name)
+            if isinstance(sizes, int) and not isinstance(sizes, bool):
+                sizes = {"height": sizes, "width": sizes}
+            if not isinstance(sizes, Mapping):
+                continue
+            for edge in ("height", "width"):
+                if edge not in sizes:
+                    continue
+                given = self._fields.whole(f"{name}.{edge}", sizes[edge], 1)
+                if given != side:
+                    problem = f"is not the encoder's image_size {side}"
+                    raise self._fields.refusal(f"{name}.{edge}", given, problem, "correct one")
+                if edge == "width":
+                    return
+
+    def refusal(self, name: str, value: object, problem: str, way_out: str) -> InvalidInput:
+        """Return the error for a field of the file."""
+        return self._fields.refusal(name, value, problem, way_out)
+
+    def _default(self, name: str, value: int) -> int:
+        self._notes.defaulted[_DEFAULTED + name] = None
+        return value
+
+
+def read_pairs(fields: Fields, name: str) -> tuple[tuple[int, int], ...]:
+    """Return a list of (height, width) of a table."""
+    value = fields.value(name)
+    if not isinstance(value, list | tuple) or not value:
+        raise fields.refusal(name, None, "is not a list of sizes", "give pairs of numbers")
+    found = []
+    for place, pair in enumerate(value):
+        where = f"{name}.{place}"
+        if not isinstance(pair, list | tuple) or len(pair) != 2:
+            raise fields.refusal(where, None, "is not a size", "give height and width")
+        found.append((fields.whole(where, pair[0], 1), fields.whole(where, pair[1], 1)))
+    return tuple(found)

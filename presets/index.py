@@ -1,0 +1,48 @@
+"""The index of all model presets: what a listing shows, and which file holds a model.
+
+A listing of every model would otherwise build every model. The index is written from the presets
+by `python -m vlm_tokencost.presets.indexing`; a test compares both.
+"""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+NAME = "index.json"
+
+
+class Entry(NamedTuple):
+    """What a listing shows of a model.
+
+    Attributes:
+        id, family, status: As in the preset.
+        file: The preset's file.
+        unverified: How many figures could not be checked.
+        parameters: Stored parameters.
+        default_image: Height x width of the default image, or of the default video's frames.
+        frames: Frames of the default video; 0 for an image.
+        visual_tokens: M for the default image or video.
+    """
+
+    id: str
+    family: str
+    status: str
+    file: str
+    unverified: int
+    parameters: int
+    default_image: str
+    frames: int
+    visual_tokens: int
+
+
+@cache
+def read_index(models: Path) -> dict[str, Entry]:
+    """Return the index of a folder of presets by id; empty where the folder has none."""
+    try:
+        rows = json.loads((models / NAME).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    return {row["id"]: Entry(**row) for row in rows}

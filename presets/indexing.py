@@ -1,0 +1,42 @@
+"""Writes the index of all model presets: `python -m vlm_tokencost.presets.indexing`."""
+
+from __future__ import annotations
+
+import json
+
+from ..costmodel import Model, Workload, model_parameters, plan
+from .files import replace
+from .index import NAME, Entry
+from .loader import MODELS, listed_by_file, load_model
+
+
+def entry_of(model: Model, file: str) -> Entry:
+    """Return the entry of a model."""
+    dense = plan(model, Workload())
+    height, width = model.token_rule.default_image
+    return Entry(
+        id=model.id,
+        family=model.family,
+        status=model.status,
+        file=file,
+        unverified=len(model.unverified),
+        parameters=sum(model_parameters(model).values()),
+        default_image=f"{height}x{width}",
+        frames=dense.frames,
+        visual_tokens=dense.dense_visual_tokens,
+    )
+
+
+def index_text() -> str:
+    """Return the index as it should be."""
+    entries = [
+        entry_of(load_model(model_id), path.name)
+        for path, ids in listed_by_file()
+        for model_id in ids
+    ]
+    lines = [json.dumps(entry._asdict(), ensure_ascii=False) for entry in entries]
+    return "[\n" + ",\n".join(lines) + "\n]\n"
+
+
+if __name__ == "__main__":
+    replace(MODELS / NAME, index_text().encode())

@@ -1,0 +1,58 @@
+"""Llama-3.2-Vision: visual tokens are keys of the LLM's cross-attention layers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from ....costmodel.plan import TokenPlan
+from ..parts import Parts, tokens_of
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class Mllama(Parts):
+    """Tiles of an image, padding tiles included, are one sequence of the encoder."""
+
+    places: ClassVar[Mapping[str, str]] = {
+        "model.vision_model": "vision",
+        "model.multi_modal_projector": "connector",
+        "model.language_model": "decoder",
+        "lm_head": "head",
+    }
+
+    def __init__(self, model: Any) -> None:
+        """Start without visual tokens."""
+        super().__init__(model)
+        self.visual: Tensor | None = None
+
+    def see(self, plan: TokenPlan) -> int:
+        """Run encoder and connector; return the keys."""
+        model, seen = self.model.model, plan.visual_input
+        images, (tiles,) = len(seen.crops_per_image), set(seen.crops_per_image)
+        pixels = self.pixels(seen.crops).unflatten(0, (1, images, tiles))
+        states = model.vision_model(
+            pixel_values=pixels,
+            aspect_ratio_ids=self.zeros(1, images),
+            aspect_ratio_mask=self.zeros(1, images, tiles),
+        ).last_hidden_state
+        projected = model.multi_modal_projector(states)
+        self.visual = projected.reshape(1, -1, projected.shape[-1])
+        return tokens_of(self.visual)
+
+    def begin(self, visual: int, plan: TokenPlan) -> None:
+        """Run the LLM on structural and text tokens alone."""
+        super().begin(0, plan)
+
+    def read(self, tokens: int, batch: int) -> Tensor:
+        """Run the LLM; the first call hands it the visual tokens, whose keys it caches."""
+        states = self.empty(batch, tokens, self.decoder.config.hidden_size)
+        found: Tensor = self.decoder(
+            inputs_embeds=states,
+            past_key_values=self.cache,
+            use_cache=True,
+            cross_attention_states=self.visual,
+        ).last_hidden_state
+        self.visual = None
+        return found
