@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from ..costmodel import InvalidInput, Model
 from ..costmodel.errors import suggestion
 
@@ -26,7 +28,7 @@ def implementation_parts(model: Model) -> set[str]:
     return found
 
 
-def pairs(texts: tuple[str, ...], option: str, keys: tuple[str, ...]) -> dict[str, str]:
+def pairs(texts: Sequence[str], option: str, keys: tuple[str, ...]) -> dict[str, str]:
     """Return KEY=VALUE texts as a table.
 
     Raises:
@@ -46,7 +48,7 @@ def pairs(texts: tuple[str, ...], option: str, keys: tuple[str, ...]) -> dict[st
     return found
 
 
-def chosen_implementation(texts: tuple[str, ...], model: Model) -> dict[str, str]:
+def chosen_implementation(texts: Sequence[str], model: Model) -> dict[str, str]:
     """Return the fields of `Counting` that --implementation gives.
 
     Raises:

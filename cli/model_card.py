@@ -182,8 +182,8 @@ def _block(part: str, block: Block) -> list[Figure]:
             rows.append((part, f"{kind}FFN matrices", 3 if ffn.gated else 2))
     if block.feed_forward.kind == "experts":
         experts: Any = block.feed_forward
-        names = ("num_experts", "num_experts_per_tok", "shared_intermediate_size")
-        rows += [(part, name, getattr(experts, name)) for name in names]
+        routed = ("num_experts", "num_experts_per_tok", "shared_intermediate_size")
+        rows += [(part, name, getattr(experts, name)) for name in routed]
     return rows
 
 

@@ -63,7 +63,8 @@ def listing(pattern: str) -> Document:
 
 
 def _status(entry: Entry) -> str:
-    return f"{entry.status}*" if entry.unverified else entry.status
+    marked = entry.unverified and entry.status != "from memory"  # which says it of all figures
+    return f"{entry.status}*" if marked else entry.status
 
 
 def _image(entry: Entry) -> str:

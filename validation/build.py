@@ -233,7 +233,7 @@ def _randomise(model: PreTrainedModel, generator: Generator, gain: float) -> Non
             std = share * gain / inputs**0.5
         elif parameter.ndim == 1 and name.startswith(("weight", "lambda")):
             # Norms and learned residual scales, around 1; Gemma adds the 1 itself.
-            mean, std = float(parameter[0].round()), _OFFSET_STD
+            mean, std = float(parameter[0] != 0), _OFFSET_STD
         parameter.normal_(mean, std, generator=generator)
 
 

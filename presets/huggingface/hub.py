@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from ...costmodel import InvalidInput, MissingExtra, Model
-from .files import read_json
+from ...costmodel.errors import clip
+from .files import LARGEST_FILE, read_json
 from .reading import build, model_name
 
+_CONFIG = "config.json"
 #: ORG/NAME, and perhaps @ and a branch, tag or commit.
 _SPEC = re.compile(r"([A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95})(?:@([\w./-]{1,200}))?")
 
@@ -36,14 +37,14 @@ def download(spec: str, *, model_id: str | None = None) -> Model:
         raise InvalidInput("hf", spec, "is not ORG/NAME or ORG/NAME@REVISION", "correct it")
     name, revision = match.groups()
     try:
-        from huggingface_hub import hf_hub_download
+        import huggingface_hub  # noqa: F401 -- told before anything is fetched
     except ModuleNotFoundError as error:
         raise MissingExtra(error.name or "huggingface_hub", "hub") from None
-    config = _fetched(hf_hub_download, spec, name, revision, "config.json")
+    config = _fetched(spec, name, revision, _CONFIG)
     if config is None:
         problem = "has no config.json: not a model of transformers"
         raise InvalidInput("hf", spec, problem, "choose another repository")
-    processor = _fetched(hf_hub_download, spec, name, revision, "preprocessor_config.json")
+    processor = _fetched(spec, name, revision, "preprocessor_config.json")
     commit = config.parent.name
     return build(
         read_json(config),
@@ -56,32 +57,41 @@ def download(spec: str, *, model_id: str | None = None) -> Model:
     )
 
 
-def _fetched(
-    fetch: Callable[..., Any], spec: str, name: str, revision: str | None, file: str
-) -> Path | None:
+def _fetched(spec: str, name: str, revision: str | None, file: str) -> Path | None:
     """Return the path of a file of the repository; None where the repository lacks it."""
-    from huggingface_hub import errors
+    from huggingface_hub import errors, get_hf_file_metadata, hf_hub_download, hf_hub_url
 
     def refuse(problem: str, way_out: str) -> NoReturn:
         raise InvalidInput("hf", spec, problem, way_out) from None
 
+    reached, size = True, 0
     try:
-        return Path(fetch(name, file, revision=revision))
+        # asked once: a download would ask for half a minute before it looked into the cache
+        size = get_hf_file_metadata(hf_hub_url(name, file, revision=revision)).size or 0
     except errors.GatedRepoError:
         refuse("is gated", "ask for access on its page and set HF_TOKEN")
     except errors.RevisionNotFoundError:
         refuse("has no such revision", "give a branch, tag or commit of it")
     except errors.RepositoryNotFoundError:
         refuse("is not on the Hub, or is private", "correct the name, or set HF_TOKEN")
-    except errors.LocalEntryNotFoundError:
-        if file != "config.json":
-            return None  # offline, and not in the cache: the class's defaults, which are told
-        refuse(
-            "cannot be reached, and its config.json is not in the cache",
-            "connect, or give the file with --config",
-        )
     except errors.EntryNotFoundError:
         return None
-    except (errors.HfHubHTTPError, errors.HFValidationError, OSError, ValueError) as error:
-        reason = " ".join(str(error).split())[:160] or type(error).__name__
-        refuse(f"cannot be read: {reason}", "try again, or give the file with --config")
+    except errors.HFValidationError as error:
+        refuse(f"is no name of a repository: {_line(error)}", "correct it")
+    except Exception:  # no connection: which errors say so depends on the HTTP library
+        reached = False
+    if size > LARGEST_FILE:
+        refuse(f"has a {file} larger than {LARGEST_FILE:,} bytes", "choose another repository")
+    try:
+        return Path(hf_hub_download(name, file, revision=revision, local_files_only=not reached))
+    except errors.LocalEntryNotFoundError:
+        if file != _CONFIG:
+            return None  # offline, and not in the cache: the class's defaults, which are told
+        way_out = "connect, or give the file with --config"
+        refuse("cannot be reached, and its config.json is not in the cache", way_out)
+    except (errors.HfHubHTTPError, OSError, ValueError) as error:
+        refuse(f"cannot be read: {_line(error)}", "try again, or give the file with --config")
+
+
+def _line(error: Exception) -> str:
+    return clip(error, 160) or type(error).__name__

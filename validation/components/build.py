@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ...costmodel import MissingExtra
+from ...costmodel import MissingExtra, Model
 from .families import parts_class
 from .parts import Parts
 
@@ -39,18 +39,38 @@ def build(config: Mapping[str, Any]) -> Parts:
     model_type = str(config.get("model_type"))
     parts = parts_class(model_type)
     try:
-        import torch
         from transformers import AutoConfig
     except ModuleNotFoundError as error:
         raise MissingExtra(error.name or "transformers", "validation") from None
     figures = {name: value for name, value in config.items() if name != "model_type"}
     built = AutoConfig.for_model(model_type, **figures)
+    return parts(_on_meta(lambda: _model(model_type, built)))
+
+
+def build_decoder(model: Model) -> Parts:
+    """Return the LLM of a preset whose encoder transformers lacks, on meta."""
+    from .decoders import DecoderAlone, figures
+
+    return DecoderAlone(_on_meta(lambda: _causal(model.decoder.model_type, figures(model))))
+
+
+def _causal(model_type: str, figures: dict[str, Any]) -> Any:
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    auto: Any = AutoModelForCausalLM
+    config = AutoConfig.for_model(model_type, **figures)
+    return auto.from_config(config, attn_implementation="eager")
+
+
+def _on_meta(make: Callable[[], Any]) -> Any:
+    import torch
+
     with torch.device("meta"):
-        model = _model(model_type, built)
+        model = make()
     model.eval().requires_grad_(False)
-    if hasattr(model, "set_experts_implementation") and _has_experts(model):
+    if any(name.rpartition(".")[2] == "experts" for name, _ in model.named_modules()):
         model.set_experts_implementation("batched_mm")
-    return parts(model)
+    return model
 
 
 def _model(model_type: str, config: Any) -> Any:
@@ -83,7 +103,3 @@ def _fast_vlm(config: Any) -> Any:
     inner.multi_modal_projector = projector
     model.config = config
     return model
-
-
-def _has_experts(model: Any) -> bool:
-    return any(name.rpartition(".")[2] == "experts" for name, _ in model.named_modules())

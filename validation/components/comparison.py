@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
-from typing import Literal, NamedTuple
+from collections.abc import Container, Iterator, Mapping
+from typing import NamedTuple
 
 from ...costmodel import Bill, Counting, Model, Workload, evaluate
 from ...costmodel.operators import COMPONENTS
@@ -21,19 +21,22 @@ class Row(NamedTuple):
     Attributes:
         phase: "prefill", "decode 1", "decode 2".
         component: A component of the cost model, or "visual tokens".
-        analytic, counted: By the closed form and by the counter.
+        analytic: By the closed form.
+        beyond: What transformers is known to spend besides (`Parts.beyond`).
+        counted: By the counter.
     """
 
     workload: str
     phase: str
     component: str
     analytic: int
+    beyond: int
     counted: int
 
     @property
     def difference(self) -> int:
-        """Counted less analytic."""
-        return self.counted - self.analytic
+        """Counted less analytic, less what is known to come besides."""
+        return self.counted - self.analytic - self.beyond
 
 
 def compare(
@@ -49,7 +52,7 @@ def compare(
     Args:
         parts: The transformers model.
         model: The model that the closed form is of.
-        workload: Images or frames, and text.
+        workload: Images or frames, and text, of one request.
         name: What the workload is called.
         counting: How the closed form is counted.
         left_out: Components that transformers cannot run here.
@@ -58,21 +61,30 @@ def compare(
     plan = report.dense
     visual: list[int] = []
     prefill = parts.counted(lambda: visual.append(parts.prefill(plan)))
-    tokens = plan.batch * plan.visual_input.visual_tokens
-    rows = [Row(name, "prefill", "visual tokens", tokens, visual[0])]
-    rows += _rows(name, "prefill", report.bill("exact"), prefill, left_out)
+    expected = plan.visual_input.visual_tokens
+    rows = [Row(name, "prefill", "visual tokens", expected, 0, visual[0])]
+    bill, beyond = report.bill("exact"), parts.beyond(plan, 0)
+    rows += _rows(name, "prefill", bill, beyond, prefill, left_out)
     for step in range(1, DECODE_FORWARDS + 1):
-        counted = parts.counted(lambda: parts.decode(plan))
-        rows += _rows(name, f"decode {step}", report.decode_forward(step), counted, left_out)
+        counted = parts.counted(parts.decode)
+        bill, beyond = report.decode_forward(step), parts.beyond(plan, step)
+        rows += _rows(name, f"decode {step}", bill, beyond, counted, left_out)
     return tuple(rows)
 
 
 def _rows(
-    name: str, phase: str, bill: Bill, counted: Counter[str], left_out: tuple[str, ...]
+    workload: str,
+    phase: str,
+    bill: Bill,
+    beyond: Mapping[str, int],
+    counted: Mapping[str, int],
+    left_out: Container[str],
 ) -> Iterator[Row]:
     analytic: Counter[str] = Counter()
     for component, flops in bill.by_component().items():
         analytic[component] += flops
     for component in (*COMPONENTS, OUTSIDE):
-        if component not in left_out and (analytic[component] or counted[component]):
-            yield Row(name, phase, component, analytic[component], counted[component])
+        expected, besides = analytic[component], beyond.get(component, 0)
+        found = counted.get(component, 0)
+        if component not in left_out and (expected or found):
+            yield Row(workload, phase, component, expected, besides, found)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ...costmodel.plan import TokenPlan
@@ -25,8 +25,8 @@ class Parts:
 
     Class attributes:
         places: Component by the path of a module; the innermost one counts.
-        text_config: Path of the LLM's config, as the cache needs it.
         decoder_path, head_path: The LLM, and its head.
+        beyond_reason: Why `beyond` is not empty, in a sentence.
     """
 
     places: ClassVar[Mapping[str, str]] = {
@@ -37,6 +37,7 @@ class Parts:
     }
     decoder_path: ClassVar[str] = "model.language_model"
     head_path: ClassVar[str] = "lm_head"
+    beyond_reason: ClassVar[str] = ""
 
     def __init__(self, model: Any) -> None:
         """Take a model in evaluation mode."""
@@ -55,6 +56,15 @@ class Parts:
         """Run encoder and connector, and return the visual tokens that the LLM gets."""
         raise NotImplementedError
 
+    def beyond(self, plan: TokenPlan, step: int) -> Mapping[str, int]:
+        """Return FLOPs by component that transformers spends beyond the closed form, on purpose.
+
+        Args:
+            plan: What was run.
+            step: 0 for the prefill, or the number of a decode forward.
+        """
+        return {}
+
     @property
     def decoder(self) -> Any:
         """The LLM without its head."""
@@ -65,9 +75,9 @@ class Parts:
         """The LLM's head."""
         return self.model.get_submodule(self.head_path)
 
-    def read(self, tokens: int, batch: int) -> Tensor:
+    def read(self, tokens: int) -> Tensor:
         """Run the LLM on so many further tokens, and return its states."""
-        states = self.empty(batch, tokens, self.decoder.config.hidden_size)
+        states = self.empty(1, tokens, self.decoder.config.hidden_size)
         found: Tensor = self.decoder(
             inputs_embeds=states, past_key_values=self.cache, use_cache=True
         ).last_hidden_state
@@ -90,14 +100,13 @@ class Parts:
 
     def begin(self, visual: int, plan: TokenPlan) -> None:
         """Run the LLM on visual, structural and text tokens, and the head on the last position."""
-        tokens = visual // plan.batch + plan.structural_tokens + plan.text_tokens
-        self.head(self.read(tokens, plan.batch)[:, -1:])
+        self.head(self.read(visual + plan.structural_tokens + plan.text_tokens)[:, -1:])
 
-    def decode(self, plan: TokenPlan) -> None:
+    def decode(self) -> None:
         """Run LLM and head on one more token."""
-        self.head(self.read(1, plan.batch)[:, -1:])
+        self.head(self.read(1)[:, -1:])
 
-    def counted(self, run: Any) -> Counter[str]:
+    def counted(self, run: Callable[[], object]) -> Counter[str]:
         """Return the FLOPs of a call by component."""
         found: Counter[str] = Counter()
         for owner, flops in count_by_module(run, self.owners).items():
@@ -119,7 +128,7 @@ class Parts:
 
         return torch.zeros(*shape, dtype=torch.int64, device="meta")
 
-    def pixels(self, crops: Iterable[Size], batch: int = 1) -> Tensor:
+    def pixels(self, crops: Iterable[Size]) -> Tensor:
         """Return the pixels of equal crops: [crops, channels, height, width]."""
         grids = list(crops)
         (grid,) = set(grids)
@@ -128,7 +137,7 @@ class Parts:
             _edge(side, vision.patch_size, vision.image_size, axis)
             for axis, side in enumerate(grid)
         )
-        return self.empty(batch * len(grids), 3, height, width)
+        return self.empty(len(grids), 3, height, width)
 
 
 def _runs(module: Module) -> Iterator[Module]:

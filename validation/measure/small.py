@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from ...costmodel import InvalidInput, Model
@@ -10,7 +11,7 @@ from ...costmodel.tokens.base import Size
 from ...costmodel.tokens.fixed import FixedRule
 from ...costmodel.tokens.native import NativeRule
 from ...costmodel.tokens.tiles import TilesRule
-from ..reduced import reduced, resized
+from ..reduced import reduced, resized, scaled_parameters
 
 #: Patches along a crop: full towers have 24 to 32.
 SMALL_SIDE = 8
@@ -31,23 +32,30 @@ def small(model: Model) -> Model:
         raise InvalidInput(
             "token_rule.kind", rule.kind, "has no small form", "measure the model at full size"
         )
-    patch = vision.patch_embedding.patch_size
-    size = SMALL_SIDE * patch
+    patch, merge = vision.patch_embedding.patch_size, few.connector.merge_size
+    side = math.ceil(SMALL_SIDE / merge) * merge
+    size = side * patch
     full = _crop_size(rule)
     changes: dict[str, Any] = {"default_image": _scaled(rule.default_image, full, size)}
     if isinstance(rule, FixedRule):
         changes["image_size"] = size
     elif isinstance(rule, TilesRule):
         changes["tile_size"] = size
+        if rule.longest_edge is not None:
+            changes["longest_edge"] = rule.longest_edge * size // full
     else:
         changes["crop_size"] = size
         changes["resolutions"] = tuple(_scaled(one, full, size) for one in rule.resolutions)
-    missing = (full // patch) ** 2 - SMALL_SIDE**2
+    positions = vision.position_embeddings - (full // patch) ** 2 + side**2
     return resized(
         few,
-        id=f"{few.id}, crops of {SMALL_SIDE} × {SMALL_SIDE} patches",
+        id=f"{few.id}, crops of {side} × {side} patches",
         token_rule=resized(rule, **changes),
-        vision=resized(vision, position_embeddings=vision.position_embeddings - missing),
+        vision=resized(
+            vision,
+            position_embeddings=positions,
+            extra_parameters=scaled_parameters(vision, vision.position_embeddings, positions),
+        ),
     )
 
 

@@ -71,14 +71,14 @@ class Blip(Parts):
         tokens = visual + plan.structural_tokens + plan.text_tokens
         states = self.empty(1, tokens, language.config.d_model)
         self.encoded = language.encoder(inputs_embeds=states).last_hidden_state
-        self.decode(plan)
+        self.decode()
 
-    def read(self, tokens: int, batch: int) -> Tensor:
+    def read(self, tokens: int) -> Tensor:
         """Run the LLM on so many further tokens."""
         if not self.encodes:
-            return super().read(tokens, batch)
+            return super().read(tokens)
         found: Tensor = self.decoder(
-            inputs_embeds=self.empty(batch, tokens, self.decoder.config.d_model),
+            inputs_embeds=self.empty(1, tokens, self.decoder.config.d_model),
             encoder_hidden_states=self.encoded,
             past_key_values=self.cache,
             use_cache=True,

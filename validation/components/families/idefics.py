@@ -31,7 +31,7 @@ class Idefics3(Parts):
     def _encoded(self, plan: TokenPlan) -> Tensor:
         """Run the encoder's own modules; it would read a mask, which here would hide nothing."""
         tower, crops = self.model.model.vision_model, plan.visual_input.crops
-        pixels = self.pixels(crops, plan.batch)
+        pixels = self.pixels(crops)
         seen = self.zeros(len(pixels), *crops[0]) == 0
         states = tower.embeddings(pixel_values=pixels, patch_attention_mask=seen)
         encoded = tower.encoder(inputs_embeds=states, attention_mask=None)

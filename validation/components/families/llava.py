@@ -7,6 +7,7 @@ from typing import ClassVar
 
 from ....costmodel.plan import TokenPlan
 from ..parts import Parts, tokens_of
+from . import pixtral
 
 
 class Tiles(Parts):
@@ -14,7 +15,7 @@ class Tiles(Parts):
 
     def see(self, plan: TokenPlan) -> int:
         """Run encoder and connector on all crops."""
-        pixels = self.pixels(plan.visual_input.crops, plan.batch)
+        pixels = self.pixels(plan.visual_input.crops)
         return tokens_of(self.model.model.get_image_features(pixel_values=pixels).pooler_output)
 
 
@@ -23,11 +24,9 @@ class Llava(Tiles):
 
     def see(self, plan: TokenPlan) -> int:
         """Run encoder and connector; a Pixtral encoder runs all images as one sequence."""
-        if self.model.config.vision_config.model_type != "pixtral":
-            return super().see(plan)
-        from .pixtral import see
-
-        return see(self, plan)
+        if self.model.config.vision_config.model_type == "pixtral":
+            return pixtral.see(self, plan)
+        return super().see(plan)
 
 
 class Anyres(Tiles):

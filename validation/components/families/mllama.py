@@ -22,6 +22,8 @@ class Mllama(Parts):
         "lm_head": "head",
     }
 
+    beyond_reason: ClassVar[str] = "an outer product makes the mask of tiles that are only padding"
+
     def __init__(self, model: Any) -> None:
         """Start without visual tokens."""
         super().__init__(model)
@@ -41,13 +43,24 @@ class Mllama(Parts):
         self.visual = projected.reshape(1, -1, projected.shape[-1])
         return tokens_of(self.visual)
 
+    def beyond(self, plan: TokenPlan, step: int) -> Mapping[str, int]:
+        """Return the mask's: 2·n² for the n tokens of an image's tiles, each padded to eighths."""
+        if step:
+            return {}
+        vision = self.model.config.vision_config
+        tile = (vision.image_size // vision.patch_size) ** 2 + 1
+        padded = tile + -tile % 8
+        return {
+            "vision": sum(2 * (tiles * padded) ** 2 for tiles in plan.visual_input.crops_per_image)
+        }
+
     def begin(self, visual: int, plan: TokenPlan) -> None:
         """Run the LLM on structural and text tokens alone."""
         super().begin(0, plan)
 
-    def read(self, tokens: int, batch: int) -> Tensor:
+    def read(self, tokens: int) -> Tensor:
         """Run the LLM; the first call hands it the visual tokens, whose keys it caches."""
-        states = self.empty(batch, tokens, self.decoder.config.hidden_size)
+        states = self.empty(1, tokens, self.decoder.config.hidden_size)
         found: Tensor = self.decoder(
             inputs_embeds=states,
             past_key_values=self.cache,
