@@ -20,7 +20,11 @@ if TYPE_CHECKING:
 
 #: Shared options that the suite does not take: it has its own workloads and schedules.
 _FIXED = (
+    "config",
+    "hf",
     "images",
+    "frames",
+    "processor",
     "image_size",
     "visual_tokens",
     "text_tokens",
@@ -33,6 +37,7 @@ _FIXED = (
     "schedule",
     "rounding",
     "logits",
+    "implementation",
 )
 
 

@@ -54,7 +54,7 @@ def listing(pattern: str) -> Document:
         notes=(
             "status: how well a configuration was checked; * has unverified figures",
             "unverified figures and sources: `tokencost models show ID`",
-            "default input: height×width, or frames×height×width of a video",
+            "default input: height×width of an image, or frames of a video",
         ),
         sentence="",
         payload=rows,
@@ -68,8 +68,7 @@ def _status(entry: Entry) -> str:
 
 
 def _image(entry: Entry) -> str:
-    image = entry.default_image.replace("x", "×")
-    return f"{entry.frames}×{image}" if entry.frames else image
+    return f"{entry.frames} frames" if entry.frames else entry.default_image.replace("x", "×")
 
 
 def _row(entry: Entry) -> dict[str, Any]:

@@ -128,6 +128,10 @@ def lower_vision(model: Model, plan: TokenPlan, counting: Counting) -> Iterator[
                         pairs=plan.batch * pairs,
                     ),
                 )
+            if not contributing:
+                crops = plan.batch * len(seen.crops)
+                patches = plan.batch * plan.tower_positions[index]
+                yield from tower.pooling_operators(place, crops, patches)
         first += tower.num_hidden_layers
 
 

@@ -29,6 +29,8 @@ _OFFSET_STD = 0.1
 #: Share of `gain` that the decoder's attention outputs have. What they add is much the same at
 #: every position, and at full size generation soon repeats one token.
 _ATTENTION_SHARE = 0.5
+#: Experts' weights that may be copied, one copy per routed pair: 1 GB in float32.
+_MOST_COPIED = 250_000_000
 
 
 def build(
@@ -125,16 +127,27 @@ def build_from_config(
     return model
 
 
-def make_experts_countable(model: PreTrainedModel) -> None:
+def make_experts_countable(model: PreTrainedModel, tokens: int) -> None:
     """Let experts run as plain matrix products, one per routed pair of token and expert.
 
     transformers' default is a grouped kernel without a formula in the counters. Batched products
-    work on shapes alone, but hold a copy of an expert's weights for each pair; elsewhere each
-    expert runs on the tokens that chose it.
+    work on shapes alone, but hold a copy of an expert's weights for each pair; where there is no
+    room for that, each expert runs on the tokens that chose it.
+
+    Args:
+        model: Any model; one without experts is left as it is.
+        tokens: Most tokens that a layer processes at once.
     """
     untyped: Any = model
-    if any(path.endswith(".experts") for path, _ in model.named_modules()):
-        untyped.set_experts_implementation("batched_mm" if model.device.type == "meta" else "eager")
+    experts = [
+        module for path, module in untyped.named_modules() if path.rpartition(".")[2] == "experts"
+    ]
+    if not experts:
+        return
+    weights = sum(parameter[0].numel() for parameter in experts[0].parameters())
+    copied = tokens * untyped.config.text_config.num_experts_per_tok * weights
+    batched = model.device.type == "meta" or copied <= _MOST_COPIED
+    untyped.set_experts_implementation("batched_mm" if batched else "eager")
 
 
 def require_device(device: str) -> None:
@@ -223,7 +236,9 @@ def _randomise(model: PreTrainedModel, generator: Generator, gain: float) -> Non
         owner, _, name = path.rpartition(".")
         mean, std = 0.0, _TABLE_STD
         if parameter is embedding:
-            std = _TIED_EMBEDDING_STD if tied else _EMBEDDING_STD
+            # Gemma multiplies what it looks up; a tied head would suffer from smaller weights.
+            scale = getattr(model.get_submodule(owner), "scalar_embed_scale", 1.0)
+            std = _TIED_EMBEDDING_STD if tied else _EMBEDDING_STD / scale
         elif name == "bias":
             std = _OFFSET_STD
         elif parameter.numel() == 1:

@@ -8,6 +8,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from ..costmodel import Bill, Counting, InvalidInput, Report, evaluate
+from ..costmodel.architecture.blocks import Execution
 from ..costmodel.operators import COMPONENTS
 from ..costmodel.plan import TokenPlan
 from ..costmodel.tokens.base import Size
@@ -104,6 +105,17 @@ def check(report: Report) -> None:
             "replaces what the model's encoder makes, so there is nothing to run",
             "choose the image size instead",
         )
+    if report.dense.frames:
+        raise InvalidInput(
+            "--frames", report.dense.frames, "cannot be run: the driver takes images", "give images"
+        )
+    if report.counting.execution != Execution() or report.workload.processor.tiles != "padded":
+        raise InvalidInput(
+            "--implementation or --processor",
+            None,
+            "prices another implementation than transformers', so there is nothing to run",
+            "leave the option out",
+        )
     if report.counting.causal:
         raise InvalidInput("--causal", None, "hides pairs that every counter sees", "leave it out")
     if report.counting.encoder_layers != "computed":
@@ -113,6 +125,25 @@ def check(report: Report) -> None:
             "leaves out layers that the model runs",
             "leave it out",
         )
+    if report.scheduled.frames:
+        raise InvalidInput(
+            "--frames", report.scheduled.frames, "cannot be run", "give images (--image-size)"
+        )
+    if report.workload.processor.tiles != "padded":
+        raise InvalidInput(
+            "--tiles",
+            report.workload.processor.tiles,
+            "leaves out tiles that the model runs",
+            "leave it out",
+        )
+    execution = report.counting.execution
+    if execution != Counting().execution:
+        name, value = next(
+            (name, value)
+            for name, value in execution._asdict().items()
+            if value != getattr(Counting(), name)
+        )
+        raise InvalidInput(f"--{name}", value, "is not what transformers runs", "leave it out")
     if min(report.scheduled.query) == 0:
         raise InvalidInput(
             "schedule",
@@ -135,7 +166,7 @@ def check(report: Report) -> None:
             "schedule",
             None,
             f"leaves {compressed[0]} tokens before the connector of {report.model.id}, which "
-            "joins neighbouring patches, so there is nothing to run",
+            "joins or averages neighbouring patches, so there is nothing to run",
             "compress after-connector (--tokens-at, or compress.at in a file)",
         )
 
@@ -177,7 +208,7 @@ def compare(
         headroom=_headroom(asked, dtype),
         way_out=_less_memory(setting),
     )
-    make_experts_countable(built)
+    make_experts_countable(built, asked.dense.batch * max(asked.dense.query))
     driver = Driver(built)
     for side in sides:
         if side == "scheduled" and asked.schedule is None:

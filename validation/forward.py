@@ -182,7 +182,7 @@ class Driver:
         import torch
 
         with torch.no_grad():
-            return decode_layers(self.adapter, prefilled, ids)
+            return decode_layers(self.adapter, self.attention, prefilled, ids)
 
     def _entering(self, request: Request, reduction: Reduction, rule: Rule) -> Tokens:
         """Return the sequence that enters layer 0."""

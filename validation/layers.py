@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from .adapters import Adapter
 from .attention import Implementation, Seen, watching
-from .masks import mask_of
+from .masks import SLIDING, decoding_mask, mask_of
 from .rules import Rule, Stage
 from .sequence import Tokens
 
@@ -155,7 +155,9 @@ def prefill_layers(
     )
 
 
-def decode_layers(adapter: Adapter, prefilled: Prefilled, ids: Tensor) -> Tensor:
+def decode_layers(
+    adapter: Adapter, attention: Implementation, prefilled: Prefilled, ids: Tensor
+) -> Tensor:
     """Run one decode forward on ids [batch, 1], and return its logits [batch, 1, vocabulary].
 
     A layer with position ids of its own continues them; the others continue the prompt's.
@@ -171,10 +173,11 @@ def decode_layers(adapter: Adapter, prefilled: Prefilled, ids: Tensor) -> Tensor
             if start is not None:
                 position = position.new_full(position.shape, start)
             tables[start, kind] = adapter.tables(states, position + prefilled.steps, kind)
-        # A cache holds no key that the one new token may not look at.
+        window = adapter.window if kind == SLIDING else None
+        keys = 1 + int(prefilled.cache.layers[index].keys.shape[-2])
         states = layer(
             states,
-            attention_mask=None,
+            attention_mask=decoding_mask(window, keys, attention, states),
             position_embeddings=tables[start, kind],
             past_key_values=prefilled.cache,
             **prefilled.inputs[index],

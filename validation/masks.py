@@ -71,6 +71,21 @@ def mask_of(visible: Visible, attention: Literal["eager", "sdpa"], like: Tensor)
     return seen if attention == "sdpa" else additive(seen, like.dtype)
 
 
+def decoding_mask(
+    window: int | None, keys: int, attention: Literal["eager", "sdpa"], like: Tensor
+) -> Tensor | None:
+    """Return the mask of one new token, to which a cache holds nothing that it may not see.
+
+    As transformers does, fused attention is handed one that hides nothing under a window that is
+    full, for it then runs another kernel.
+    """
+    if attention == "eager" or window is None or keys < window:
+        return None
+    import torch
+
+    return torch.ones((1, 1, 1, keys), dtype=torch.bool, device=like.device)
+
+
 def additive(seen: Tensor, number_format: dtype) -> Tensor:
     """Return 0 where a boolean mask is true, and the lowest number elsewhere."""
     import torch

@@ -63,6 +63,8 @@ class VisionEncoder(Transformer):
         position_embeddings: Learned positions; 0 with rotary ones.
         embedding_norm, final_norm: Norms before the first and after the last block.
         layer_scale: Whether each residual branch has a learned scale of hidden_size.
+        pooling_head: Whether an attention-pooling head runs behind the last layer (SigLIP's), whose
+            output no connector reads.
         windows: Windowed attention, or None for full attention over each image or crop.
         joint: Attention over all tiles of an image together.
     """
@@ -81,6 +83,7 @@ class VisionEncoder(Transformer):
     embedding_norm: StrictBool
     final_norm: StrictBool
     layer_scale: StrictBool
+    pooling_head: StrictBool = False
     windows: Windows | None = None
     joint: Annotated[JointTiles | None, Converted(lazily(".architecture.joint:JointTiles"))] = None
 
@@ -141,11 +144,25 @@ class VisionEncoder(Transformer):
         """Yield a block's operators, for all layers of the place."""
         return self.blocks[layer].operators(place, self.hidden_size, tokens, self.adapter)
 
+    def pooling_operators(self, place: Place, crops: int, patches: int) -> Iterator[Operator]:
+        """Yield the pooling head: a learned query per crop reads its patches, then passes an FFN."""
+        if not self.pooling_head:
+            return
+        tokens = Tokens(query=crops, key=patches, ffn=crops, keys_read=patches, pairs=patches)
+        hidden = self.hidden_size
+        for operator in self.attention.operators(place, hidden, tokens):
+            yield operator._replace(name=f"pooling head's {operator.name}")
+        for operator in self.feed_forward.operators(place, hidden, tokens.ffn):
+            yield operator._replace(name=f"pooling head's {operator.name}")
+
     def outside_parameters(self) -> int:
         """Return the parameters outside the blocks: patch convolution, positions, norms."""
         patch, hidden = self.patch_embedding, self.hidden_size
         kernel = patch.num_channels * patch.temporal_patch_size * patch.patch_size**2
         total = linear_parameters(kernel, hidden, patch.bias) + self.extra
         total += hidden * (self.extra_tokens + self.position_embeddings)
+        if self.pooling_head:  # learned query, attention, norm and FFN
+            total += hidden + self.attention.parameters(hidden, self.norm)
+            total += norm_parameters(self.norm, hidden) + self.feed_forward.parameters(hidden)
         norms = self.embedding_norm + self.final_norm
         return total + norm_parameters(self.norm, hidden) * norms

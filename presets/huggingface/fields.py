@@ -13,9 +13,12 @@ from typing import Any
 from ...costmodel import InvalidInput
 from ...costmodel.errors import clip, closest
 from ...costmodel.numeric import LARGEST
+from ...costmodel.tokens.base import LARGEST_SIDE
 from .defaults import VERSION, ClassDefaults, class_defaults
 from .ignored import changes_nothing, is_off
 
+#: Far beyond any model, and few enough to list.
+MOST_LAYERS = 10_000
 #: Tells a field that a file lacks from one that is null.
 _ABSENT: Any = object()
 
@@ -114,6 +117,10 @@ class Fields:
         """Return a whole number of at least 0."""
         return self.whole(name, self.value(name), 0)
 
+    def depth(self, name: str, minimum: int = 1) -> int:
+        """Return a number of layers, each of which will be looked at."""
+        return self.whole(name, self.value(name), minimum, MOST_LAYERS)
+
     def positive_or_none(self, name: str) -> int | None:
         """Return a whole number of at least 1, or None for null."""
         value = self.value(name)
@@ -149,11 +156,12 @@ class Fields:
         """Return (height, width), given as one number for a square or as two."""
         value = self.value(name)
         if not isinstance(value, list | tuple):
-            side = self.whole(name, value, 1)
+            side = self.whole(name, value, 1, LARGEST_SIDE)
             return side, side
         if len(value) != 2:
             raise self.refusal(name, value, "is not a size", "give one number, or two")
-        return self.whole(name, value[0], 1), self.whole(name, value[1], 1)
+        height, width = (self.whole(name, side, 1, LARGEST_SIDE) for side in value)
+        return height, width
 
     def integers(self, name: str, minimum: int = 0) -> tuple[int, ...]:
         """Return a list of whole numbers."""
@@ -173,15 +181,15 @@ class Fields:
                 raise self.refusal(f"{name}.{place}", layer, problem, "correct it")
         return tuple(sorted(set(found)))
 
-    def whole(self, name: str, value: object, minimum: int) -> int:
-        """Return `value` as a whole number of at least `minimum`; digits in a text are none."""
+    def whole(self, name: str, value: object, minimum: int, maximum: int = LARGEST) -> int:
+        """Return `value` as a whole number within bounds; digits in a text are none."""
         way_out = f"give a whole number of at least {minimum:,}"
         if isinstance(value, bool) or not isinstance(value, int):
             raise self.refusal(name, value, "is not a whole number", way_out)
         if value < minimum:
             raise self.refusal(name, value, f"is below {minimum:,}", way_out)
-        if value > LARGEST:
-            raise self.refusal(name, value, f"is above {LARGEST:,}", "give a plausible number")
+        if value > maximum:
+            raise self.refusal(name, value, f"is above {maximum:,}", "give a plausible number")
         return value
 
     # --- tables ----------------------------------------------------------------------------------

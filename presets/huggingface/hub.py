@@ -9,7 +9,7 @@ from typing import NoReturn
 from ...costmodel import InvalidInput, MissingExtra, Model
 from ...costmodel.errors import clip
 from .files import LARGEST_FILE, read_json
-from .reading import build, model_name
+from .reading import Files, build, model_name
 
 _CONFIG = "config.json"
 #: ORG/NAME, and perhaps @ and a branch, tag or commit.
@@ -48,12 +48,14 @@ def download(spec: str, *, model_id: str | None = None) -> Model:
     commit = config.parent.name
     return build(
         read_json(config),
-        read_json(processor) if processor else None,
+        Files(
+            images=read_json(processor) if processor else None,
+            images_prefix=f"{name}/preprocessor_config.json: ",
+        ),
         model_id=model_id or model_name(name.rpartition("/")[2].lower()),
         origin=f"config.json: {name}@{commit}",
         hf_id=name,
         prefix=f"{name}/config.json: ",
-        processor_prefix=f"{name}/preprocessor_config.json: ",
     )
 
 

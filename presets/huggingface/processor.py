@@ -1,4 +1,4 @@
-"""What a preprocessor_config.json says about sizes, or the class of image processors without it."""
+"""What preprocessor_config.json says about sizes, or the class of processors where it is not."""
 
 from __future__ import annotations
 
@@ -6,11 +6,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from ...costmodel import InvalidInput
+from ...costmodel.tokens.base import LARGEST_SIDE
 from .defaults import ClassDefaults
 from .fields import Fields, Notes
 
-#: How the processor's fields are called in `Model.defaulted`.
-_DEFAULTED = "preprocessor."
+#: Rules look at every grid of so many tiles; no released processor makes a hundred.
+MOST_TILES = 1_000
+#: How the fields of both processors are called in `Model.defaulted`.
+_IMAGES, _VIDEOS = "preprocessor.", "video_preprocessor."
 
 
 class ImageProcessor:
@@ -18,19 +21,31 @@ class ImageProcessor:
 
     Attributes:
         given: Whether there is a file.
+        videos: The settings of the video processor.
     """
 
-    def __init__(self, table: Mapping[str, Any] | None, notes: Notes, prefix: str) -> None:
+    def __init__(
+        self,
+        table: Mapping[str, Any] | None,
+        notes: Notes,
+        prefix: str,
+        videos: ImageProcessor | None = None,
+    ) -> None:
         """Wrap the file's table; None where there is no file."""
         self.given, self._notes, self._prefix = table is not None, notes, prefix
+        self._told, self.videos = _IMAGES if videos else _VIDEOS, videos or self
         nothing = ClassDefaults("image processor", {}, {}, {})
         self._fields = Fields(table or {}, "image processor", nothing, notes, prefix=prefix)
 
-    def whole(self, name: str, default: int, minimum: int = 1) -> int:
+    def tiles(self, name: str, default: int) -> int:
+        """Return a number of tiles, or the class's default."""
+        return self.whole(name, default, MOST_TILES)
+
+    def whole(self, name: str, default: int, maximum: int = LARGEST_SIDE) -> int:
         """Return a number, or the class's default."""
         if not self._fields.has(name):
             return self._default(name, default)
-        return self._fields.whole(name, self._fields.value(name), minimum)
+        return self._fields.whole(name, self._fields.value(name), 1, maximum)
 
     def flag(self, name: str, default: bool) -> bool:
         """Return true or false, or the class's default."""
@@ -38,13 +53,17 @@ class ImageProcessor:
             return bool(self._default(name, default))
         return self._fields.flag(name)
 
+    def only(self, name: str, value: object) -> None:
+        """Refuse a setting other than `value`, the one that the rules know."""
+        self._fields.only(name, value, "no token rule knows it")
+
     def edge(self, name: str, edge: str, default: int) -> int:
         """Return an edge of a size ({"longest_edge": 980}), or the class's default."""
         sizes = self._fields.value(name)
         if isinstance(sizes, Mapping) and sizes.get(edge) is not None:
-            return self._fields.whole(f"{name}.{edge}", sizes[edge], 1)
+            return self._fields.whole(f"{name}.{edge}", sizes[edge], 1, LARGEST_SIDE)
         if isinstance(sizes, int) and not isinstance(sizes, bool) and sizes > 0:
-            return self._fields.whole(name, sizes, 1)
+            return self._fields.whole(name, sizes, 1, LARGEST_SIDE)
         if sizes is not None and not isinstance(sizes, Mapping):
             raise self._fields.refusal(name, None, "is not a size", f'give {{"{edge}": …}}')
         return self._default(f"{name}.{edge}", default)
@@ -105,7 +124,7 @@ class ImageProcessor:
         return self._fields.refusal(name, value, problem, way_out)
 
     def _default(self, name: str, value: int) -> int:
-        self._notes.defaulted[_DEFAULTED + name] = None
+        self._notes.defaulted[self._told + name] = None
         return value
 
 
@@ -119,5 +138,6 @@ def read_pairs(fields: Fields, name: str) -> tuple[tuple[int, int], ...]:
         where = f"{name}.{place}"
         if not isinstance(pair, list | tuple) or len(pair) != 2:
             raise fields.refusal(where, None, "is not a size", "give height and width")
-        found.append((fields.whole(where, pair[0], 1), fields.whole(where, pair[1], 1)))
+        height, width = (fields.whole(where, side, 1, LARGEST_SIDE) for side in pair)
+        found.append((height, width))
     return tuple(found)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ...costmodel import InvalidInput, Model
 from ...costmodel.errors import closest
@@ -16,17 +16,17 @@ from .files import check_depth, read_json
 from .parts import TEXTS, VISIONS
 from .processor import ImageProcessor
 
-_CONFIG, _PROCESSOR, _WHOLE_PROCESSOR = (
-    "config.json",
-    "preprocessor_config.json",
-    "processor_config.json",
-)
+_CONFIG, _BOTH = "config.json", "processor_config.json"
+#: Files of the processors, and their names in the file that holds both.
+_IMAGES = ("preprocessor_config.json", "image_processor")
+_VIDEOS = ("video_preprocessor_config.json", "video_processor")
 
 
 def read_config(
     config: Mapping[str, Any] | str | os.PathLike[str],
     processor: Mapping[str, Any] | None = None,
     *,
+    video_processor: Mapping[str, Any] | None = None,
     model_id: str | None = None,
 ) -> Model:
     """Return the model that a config.json describes.
@@ -38,6 +38,7 @@ def read_config(
         config: The content, or the path of a file (then as `read_file`, unless `processor` is
             given).
         processor: The content of its preprocessor_config.json, for the token rule.
+        video_processor: The content of its video_preprocessor_config.json.
         model_id: The model's id; otherwise the file's name.
 
     Raises:
@@ -47,16 +48,20 @@ def read_config(
     >>> read_config({"model_type": "llava"}).decoder.hidden_size  # LlavaConfig's own default
     4096
     """
+    files = Files(processor, video_processor)
     if isinstance(config, Mapping):
-        return build(config, processor, model_id=model_id or "config", origin="config.json")
-    if processor is None:
+        return build(config, files, model_id=model_id or "config", origin="config.json")
+    if files == Files():
         return read_file(config, model_id=model_id)
     path = _config_path(config)
-    return _from_path(path, read_json(path), processor, "processor.", model_id)
+    return _from_path(path, read_json(path), files, model_id)
 
 
 def read_file(path: str | os.PathLike[str], *, model_id: str | None = None) -> Model:
-    """Return the model of a config.json, with the preprocessor_config.json that lies beside it.
+    """Return the model of a config.json, with the processors' files that lie beside it.
+
+    Those are preprocessor_config.json and video_preprocessor_config.json, or
+    processor_config.json, which holds both.
 
     Args:
         path: The file, or the folder that holds config.json.
@@ -67,46 +72,60 @@ def read_file(path: str | os.PathLike[str], *, model_id: str | None = None) -> M
     """
     found = _config_path(path)
     config = read_json(found)
-    beside = found.parent / _PROCESSOR
-    if beside.exists():
-        return _from_path(found, config, read_json(beside), f"{beside}: ", model_id)
-    beside = found.parent / _WHOLE_PROCESSOR
-    nested = read_json(beside).get("image_processor") if beside.exists() else None
-    processor = nested if isinstance(nested, Mapping) else None
-    return _from_path(found, config, processor, f"{beside}: image_processor.", model_id)
+    both = found.parent / _BOTH
+    nested = read_json(both) if both.exists() else {}
+    images, images_prefix = _settings(found.parent / _IMAGES[0], both, nested.get(_IMAGES[1]))
+    videos, videos_prefix = _settings(found.parent / _VIDEOS[0], both, nested.get(_VIDEOS[1]))
+    files = Files(images, videos, images_prefix, videos_prefix)
+    return _from_path(found, config, files, model_id)
+
+
+class Files(NamedTuple):
+    """The contents of a checkpoint's processor files, and what stands before a field's name.
+
+    Attributes:
+        images: preprocessor_config.json, if there is one.
+        videos: video_preprocessor_config.json, if there is one.
+        images_prefix: What stands before the name of a field of the first in an error.
+        videos_prefix: Likewise of the second.
+    """
+
+    images: Mapping[str, Any] | None = None
+    videos: Mapping[str, Any] | None = None
+    images_prefix: str = "processor."
+    videos_prefix: str = "video_processor."
 
 
 def build(
     config: Mapping[str, Any],
-    processor: Mapping[str, Any] | None,
+    files: Files,
     *,
     model_id: str,
     origin: str,
     hf_id: str = "",
     prefix: str = "config.",
-    processor_prefix: str = "processor.",
 ) -> Model:
     """Return the model of the contents of files.
 
     Args:
         config: The config.json.
-        processor: The preprocessor_config.json, if there is one.
+        files: Those of the processors.
         model_id: The model's id.
         origin: Where the files are from, for the model's sources.
         hf_id: The model's name on the Hub.
         prefix: What stands before the name of a field of the config in an error.
-        processor_prefix: Likewise of the processor.
 
     Raises:
         InvalidInput: As `read_config`.
     """
     check_depth(config, prefix.strip(".: "))
-    check_depth(processor, processor_prefix.strip(".: "))
+    check_depth([files.images, files.videos], "the processor")
     checked_id(model_id)
     model_type = _family(config, prefix)
     notes = Notes(origin)
     fields = Fields(config, model_type, class_defaults(model_type), notes, prefix=prefix)
-    images = ImageProcessor(processor, notes, processor_prefix)
+    videos = ImageProcessor(files.videos, notes, files.videos_prefix)
+    images = ImageProcessor(files.images, notes, files.images_prefix, videos)
     try:
         reading = family_reader(model_type)(fields, images)
         fields.finish()
@@ -126,7 +145,7 @@ def build(
             source=(*fields.sources(), *notes.remarks),
         )
     except InvalidInput as error:
-        if error.field.startswith((prefix, processor_prefix)):
+        if error.field.startswith((prefix, files.images_prefix, files.videos_prefix)):
             raise
         # figures that are fine one by one and do not fit together
         field = f"{prefix}{error.field}"
@@ -155,21 +174,26 @@ def _config_path(path: str | os.PathLike[str]) -> Path:
         return found  # reading it tells what is wrong
 
 
+def _settings(own: Path, both: Path, nested: object) -> tuple[Mapping[str, Any] | None, str]:
+    """Return a processor's settings and what stands before the name of one of them in an error."""
+    if own.exists():
+        return read_json(own), f"{own}: "
+    return (nested if isinstance(nested, Mapping) else None), f"{both}: "
+
+
 def _from_path(
     path: Path,
     config: Mapping[str, Any],
-    processor: Mapping[str, Any] | None,
-    processor_prefix: str,
+    files: Files,
     model_id: str | None,
 ) -> Model:
     folder = path.resolve().parent.name
     return build(
         config,
-        processor,
+        files,
         model_id=model_id or model_name(folder if path.name == _CONFIG else path.stem),
         origin=f"config.json: {path}",
         prefix=f"{path}: ",
-        processor_prefix=processor_prefix,
     )
 
 

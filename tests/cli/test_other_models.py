@@ -211,6 +211,30 @@ def test_mistakes(tokencost, words, fragments):
         assert fragment in result.err
 
 
+#: (words after `validate`, fragments): what no forward pass can be compared with
+NOT_RUN = {
+    "frames": (("--model", "qwen2-vl-7b", "--frames", 8), ("--frames 8", "give images")),
+    "default video": (("--model", "llava-video-7b"), ("--frames 64", "give images")),
+    "experts": (
+        ("--model", "qwen3-vl-30b-a3b", "--implementation", "experts=all"),
+        ("--implementation", "leave"),
+    ),
+    "tiles": ((*MLLAMA, "--processor", "tiles=used"), ("--processor", "leave")),
+    "not in transformers": (("--model", "molmo-7b-d"), ("molmo", "cannot be built")),
+    "suite and config": (("--measure", "--config", "x", "--output", "x.json"), ("--config",)),
+    "suite and frames": (("--measure", "--frames", 8, "--output", "x.json"), ("--frames",)),
+}
+
+
+@pytest.mark.parametrize(("words", "fragments"), NOT_RUN.values(), ids=NOT_RUN)
+def test_what_cannot_be_run(tokencost, words, fragments):
+    result = tokencost("validate", *words)
+    assert (result.status, result.out) == (2, "")
+    assert result.err.count("\n") == 1
+    for fragment in fragments:
+        assert fragment in result.err
+
+
 # --- models compare, models import ----------------------------------------------------------------
 
 

@@ -9,7 +9,7 @@ from typing import Any, Literal, NamedTuple
 
 from vlm_tokencost.costmodel import Bill
 from vlm_tokencost.validation.counters import count_by_module
-from vlm_tokencost.validation.forward import ROTARY, Driver, Place
+from vlm_tokencost.validation.forward import EXPERTS, ROTARY, Driver, Place, component_of
 from vlm_tokencost.validation.prompt import Request
 from vlm_tokencost.validation.reduction import Reduction
 
@@ -82,6 +82,17 @@ QWEN2, QWEN2_5 = (
 )
 #: One of each family.
 FAMILIES = [LLAVA, NEXT, ONEVISION, INTERNVL, QWEN2, QWEN2_5]
+QWEN3, QWEN3_MOE = (
+    Case(model, ((512, 640),), (((32, 40),),)) for model in ("qwen3-vl-8b", "qwen3-vl-30b-a3b")
+)
+IDEFICS3 = Case("idefics3-8b", ((364, 1456),), (((26, 26),) * 5,))  # 1×4 tiles and the whole
+SMOLVLM = Case("smolvlm2-256m", ((2048, 1500),), (((32, 32),) * 13,))  # 4×3 and the whole
+PALIGEMMA, PALIGEMMA_2 = (
+    Case(model, ((224, 224),), (((16, 16),),)) for model in ("paligemma-3b-224", "paligemma2-3b-224")
+)
+GEMMA_3 = Case("gemma3-4b", ((896, 896),), (((64, 64),),))
+MLLAMA = Case("llama3.2-vision-11b", ((560, 1120),), (((40, 40),) * 4,))  # 1×2 tiles, padded
+FURTHER = [QWEN3, QWEN3_MOE, IDEFICS3, SMOLVLM, PALIGEMMA, PALIGEMMA_2, GEMMA_3]
 
 
 def staged(
@@ -147,9 +158,13 @@ def assert_equal(bill: Bill, *counts: Counts) -> None:
     components: Counter[Any] = Counter()
     for count in counts:
         for place, operators in count.items():
+            component = place and component_of(place)
             for operator, flops in operators.items():
-                counted[place, whole.get(place, KINDS[operator])] += flops
-                components[place and place[0]] += flops
+                kind = whole.get(place, KINDS[operator])
+                if place and place[0] == EXPERTS:
+                    kind = "linear"  # a batched product of one token and one expert each
+                counted[place and (component, place[1]), kind] += flops
+                components[component] += flops
     assert bill.by_component() == components
     assert priced == counted
 
@@ -159,5 +174,5 @@ def total(counts: Counts, *components: str) -> int:
         flops
         for place, operators in counts.items()
         for flops in operators.values()
-        if place is not None and place[0] in components
+        if place is not None and component_of(place) in components
     )

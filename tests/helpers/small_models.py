@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import copy
 from functools import cache
 from typing import Any, Literal, NamedTuple
 
-from published_configs import CONFIGS
-from vlm_tokencost.validation.build import build_from_config
+from small_figures import LAYERS, figures_of
+from vlm_tokencost.validation.build import build_from_config, make_experts_countable
 from vlm_tokencost.validation.forward import Driver
 from vlm_tokencost.validation.prompt import Request
 
-LAYERS = 6
 Attention = Literal["eager", "sdpa"]
 Dtype = Literal["float32", "float64"]
 
@@ -46,6 +44,36 @@ SEVERAL_IMAGES = [
     Small("qwen2.5-vl-7b", ((84, 168), (140, 84)), (((6, 12),), ((10, 6),))),
 ]
 
+#: A crop of PaliGemma has 4×4 patches of 14 pixels, a tile of Idefics3 and a crop of Gemma 3 8×8;
+#: Qwen3-VL's patches have 16 pixels; a tile of Llama-3.2-Vision has 4×4 and a class token.
+FURTHER = [
+    Small("qwen3-vl-8b", ((96, 192),), (((6, 12),),)),
+    Small("qwen3-vl-30b-a3b", ((96, 192),), (((6, 12),),)),
+    Small("idefics3-8b", ((120, 336),), ((TILE,) * 7,)),  # 2×3 tiles and the whole
+    Small("smolvlm2-256m", ((336, 120),), ((TILE,) * 7,)),  # 3×2
+    Small("paligemma-3b-224", ((56, 56),), ((CROP,),)),
+    Small("paligemma2-3b-224", ((56, 56),), ((CROP,),)),
+    Small("gemma3-4b", ((112, 112),), ((TILE,),)),
+]
+FURTHER_SEVERAL = [
+    Small("qwen3-vl-8b", ((96, 192), (160, 96)), (((6, 12),), ((10, 6),))),
+    Small("idefics3-8b", ((224, 224), (112, 224)), ((TILE,) * 5, (TILE,) * 3)),
+    Small("paligemma2-3b-224", ((56, 56), (40, 80)), ((CROP,), (CROP,))),
+    # pan and scan: an image with two crops, and one without
+    Small("gemma3-4b", ((112, 112), (100, 90)), ((TILE,) * 3, (TILE,))),
+]
+CROSSED = [
+    Small("llama3.2-vision-11b", ((100, 56),), ((CROP,) * 4,)),  # 2×1 tiles and two of padding
+    Small("llama3.2-vision-11b", ((56, 56), (200, 200)), ((CROP,) * 4,) * 2),
+]
+#: Gemma 2 bounds its scores by tanh, which fused attention cannot.
+EAGER_ALONE = ("paligemma2-3b-224",)
+
+
+def attentions(case: Small) -> tuple[Attention, ...]:
+    """Return the implementations that a model's parts all have."""
+    return ("eager",) if case.model in EAGER_ALONE else ("sdpa", "eager")
+
 
 @cache
 def own(model_id: str, attention: Attention = "sdpa", dtype: Dtype = "float32") -> Any:
@@ -69,39 +97,10 @@ def _build(model_id: str, attention: Attention, dtype: Dtype) -> Any:
     """Build with the same float32 weights in every number format."""
     from transformers import AutoConfig
 
-    figures = _figures(model_id)
+    figures = figures_of(model_id)
     config = AutoConfig.for_model(figures.pop("model_type"), **figures)
     model: Any = build_from_config(config, "cpu", "float32", attention, seed=0, gain=2.0)
-    return model.double() if dtype == "float64" else model
-
-
-def _figures(model_id: str) -> dict[str, Any]:
-    figures = copy.deepcopy(CONFIGS[model_id])
-    vision, text = figures["vision_config"], figures["text_config"]
-    text.update(
-        hidden_size=48,
-        intermediate_size=72,
-        num_hidden_layers=LAYERS,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        head_dim=12,
-        vocab_size=200,
-    )
-    figures["image_token_id"] = 198
-    figures["tie_word_embeddings"] = False
-    kind = figures["model_type"]
-    if kind.startswith("qwen"):
-        text["rope_parameters"] = {**text["rope_parameters"], "mrope_section": [2, 2, 2]}
-        figures.update(vision_start_token_id=196, vision_end_token_id=197, video_token_id=199)
-        vision.update(depth=4, num_heads=2)
-        widths = {"embed_dim": 32, "hidden_size": 48}
-        if kind == "qwen2_5_vl":
-            widths = {"hidden_size": 32, "intermediate_size": 40, "out_hidden_size": 48}
-            vision["fullatt_block_indexes"] = [1, 3]
-        vision.update(widths)
-        return figures
-    vision.update(hidden_size=32, intermediate_size=40, num_hidden_layers=5, num_attention_heads=2)
-    vision["image_size"] = [112, 112] if kind == "internvl" else 56
-    if "image_grid_pinpoints" in figures:
-        figures["image_grid_pinpoints"] = [[56, 112], [112, 56], [112, 112]]
-    return figures
+    if dtype == "float32":
+        return model
+    make_experts_countable(model, tokens=0)  # the default kernel knows no float64
+    return model.double()

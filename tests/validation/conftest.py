@@ -8,7 +8,7 @@ from typing import Literal
 
 import pytest
 from published_configs import CONFIGS
-from vlm_tokencost.validation.build import build_from_config
+from vlm_tokencost.validation.build import build_from_config, make_experts_countable
 from vlm_tokencost.validation.forward import Driver
 
 pytest.register_assert_rewrite("counted_runs")
@@ -25,7 +25,9 @@ def driver_of() -> Callable[..., Driver]:
         figures = CONFIGS[model_id]
         rest = {key: value for key, value in figures.items() if key != "model_type"}
         config = AutoConfig.for_model(figures["model_type"], **rest)
-        return Driver(build_from_config(config, attention=attention))
+        model = build_from_config(config, attention=attention)
+        make_experts_countable(model, tokens=0)
+        return Driver(model)
 
     return build
 

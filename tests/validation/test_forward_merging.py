@@ -13,9 +13,11 @@ from typing import Any
 
 import pytest
 from loops import best, cosine, first_of_largest
-from masked_reference import Reference, rated, relative_error, run_layer
+from masked_reference import Reference, Sight, rated, relative_error, run_layer
+from small_figures import LAYERS
 from small_models import (
-    LAYERS,
+    FURTHER,
+    FURTHER_SEVERAL,
     ONE_IMAGE,
     SEVERAL_IMAGES,
     Attention,
@@ -31,8 +33,16 @@ from vlm_tokencost.validation.sequence import VISUAL
 torch = pytest.importorskip("torch")
 EXACT = 1e-12
 #: Their connector takes tokens one by one.
-ONE_BY_ONE = [*ONE_IMAGE[:3], SEVERAL_IMAGES[1]]
-JOINING = [*ONE_IMAGE[3:], *SEVERAL_IMAGES[3:]]
+ONE_BY_ONE = [*ONE_IMAGE[:3], SEVERAL_IMAGES[1], FURTHER[4]]
+#: Qwen3-VL, Idefics3 and Gemma 3 beside the first families.
+JOINING = [
+    *ONE_IMAGE[3:],
+    *SEVERAL_IMAGES[3:],
+    FURTHER[0],
+    FURTHER[2],
+    FURTHER[6],
+    *FURTHER_SEVERAL[:2],
+]
 
 
 def both(case: Small) -> tuple[Any, Any, Any]:
@@ -44,6 +54,18 @@ def both(case: Small) -> tuple[Any, Any, Any]:
 def vision_of(model: Any) -> Any:
     tower = model.base_model.vision_tower
     return getattr(tower, "vision_model", tower)
+
+
+def has_class_token(case: Small) -> bool:
+    """CLIP has, SigLIP has not; CLIP's last but one states are used, SigLIP's last."""
+    return "onevision" not in case.model and "gemma" not in case.model
+
+
+def feature_of(case: Small, tower: Any) -> Any:
+    """Return the states that the connector chooses from, class token first."""
+    if "gemma" in case.model:
+        return tower.last_hidden_state
+    return tower.hidden_states[-2 if has_class_token(case) else -1]
 
 
 # --- ToMe -----------------------------------------------------------------------------------------
@@ -94,6 +116,8 @@ def merged_tower(model: Any, pixels: Any, merged: Sequence[int], used: int) -> A
         sizes = (matrix > 0).double() @ sizes
         states = (matrix @ after)[None]
         states = states + block.mlp(block.layer_norm2(states))
+    if model.config.model_type == "paligemma":
+        states = vit.post_layernorm(states)
     return states[:, 1:] if class_token else states
 
 
@@ -103,7 +127,7 @@ def test_tome_is_a_matrix_in_every_block(case: Small, attention: Attention) -> N
     _, model, request = both(case)
     driver = driven(case.model, attention, "float64")
     merged = (2, 3, 0, 1, 2)
-    used = 5 if "onevision" in case.model else 4  # the others read hidden_states[-2]
+    used = 4 if has_class_token(case) else 5
     left = (16 - sum(merged[:used])) * sum(map(len, case.crops))
     reduction = Reduction(merged=merged, entering=left, selection="tome")
     prefilled = driver.prefill(request, reduction)
@@ -128,12 +152,11 @@ def test_merging_nothing_is_the_models_own_tower(case: Small, attention: Attenti
     left = 16 * sum(map(len, case.crops))
     reduction = Reduction(merged=(0,) * 5, entering=left, selection="tome")
     made = driver.prefill(request, reduction).entered.states_of(VISUAL)
-    layer = -1 if "onevision" in case.model else -2
-    first = 0 if "onevision" in case.model else 1  # behind the class token
+    first = int(has_class_token(case))
     with torch.no_grad():
         pixels = request.pixels.inputs["pixel_values"]
         tower = model.base_model.vision_tower(pixels, output_hidden_states=True)
-        states = tower.hidden_states[layer][:, first:]
+        states = feature_of(case, tower)[:, first:]
         projected = model.base_model.multi_modal_projector(states)
     assert torch.equal(made, projected.reshape(2, left, -1))
 
@@ -173,7 +196,7 @@ def test_visionzip_before_the_connector(case: Small) -> None:
         compressed=(13 * crops, "before-connector"), entering=13 * crops, selection="visionzip"
     )
     prefilled = driver.prefill(request, reduction)
-    class_token = "onevision" not in case.model
+    class_token = has_class_token(case)
     block = vision_of(model).encoder.layers[3 if class_token else 4]
     seen: dict[str, Any] = {}
     attention = block.self_attn
@@ -186,7 +209,7 @@ def test_visionzip_before_the_connector(case: Small) -> None:
         tower = model.base_model.vision_tower(pixels, output_hidden_states=True)
         for hook in hooks:
             hook.remove()
-        states = tower.hidden_states[-2 if class_token else -1]
+        states = feature_of(case, tower)
         keys = seen["keys"].unflatten(-1, (2, -1)).mean(dim=2)
         # The class token's row, or else all rows.
         rows = seen["map"][:, :, :1] if class_token else seen["map"]
@@ -213,6 +236,15 @@ def groups_of(case: Small, model: Any, grid: tuple[int, int]) -> list[list[int]]
             assert sorted(patches) == [first, first + 1, first + columns, first + columns + 1]
         return joined
     tokens = [(row, column) for row in range(rows // 2) for column in range(columns // 2)]
+    if "qwen" not in case.model:  # patches row by row
+        return [
+            [
+                (2 * row + down) * columns + 2 * column + right
+                for down in range(2)
+                for right in range(2)
+            ]
+            for row, column in tokens
+        ]
     order = tokens
     if "2.5" in case.model:  # windows of 4×4 tokens, one behind the other
         order = sorted(tokens, key=lambda at: (at[0] // 4, at[1] // 4, *at))
@@ -223,8 +255,13 @@ def ranking_of(case: Small, model: Any, request: Any) -> list[tuple[Any, Any]]:
     """Return per crop of the batch what its patches receive, and their keys: [n] and [n, d_h]."""
     seen: list[tuple[Any, Any]] = []
     pixels = request.pixels.inputs
-    if "internvl" in case.model:
-        attention = model.base_model.vision_tower.encoder.layer[-1].attention
+    if "qwen" not in case.model:
+        base, class_token = model.base_model, "internvl" in case.model
+        if class_token:
+            attention = base.vision_tower.encoder.layer[-1].attention
+        else:
+            tower = base.vision_model if "idefics" in case.model else vision_of(model)
+            attention = tower.encoder.layers[-1].self_attn
         keys: list[Any] = []
         hooks = [
             attention.k_proj.register_forward_hook(lambda _, args, out: keys.append(out)),
@@ -232,8 +269,11 @@ def ranking_of(case: Small, model: Any, request: Any) -> list[tuple[Any, Any]]:
         ]
         model.base_model.get_image_features(**pixels)
         found, weights = keys
-        found = found.unflatten(-1, (2, -1)).mean(dim=2)[:, 1:]
-        seen = list(zip(weights[:, :, 0, 1:].mean(dim=1).double(), found, strict=True))
+        found = found.unflatten(-1, (2, -1)).mean(dim=2)
+        received = weights.double().mean(dim=(1, 2))
+        if class_token:
+            found, received = found[:, 1:], weights[:, :, 0, 1:].mean(dim=1).double()
+        seen = list(zip(received, found, strict=True))
     else:
         attention = model.base_model.visual.blocks[-1].attn
         family = sys.modules[type(attention).__module__]
@@ -268,13 +308,15 @@ def test_visionzip_behind_the_connector(case: Small) -> None:
     )
     prefilled = driver.prefill(request, reduction)
     none = torch.zeros(2, 0, dtype=torch.int64)
-    reference = Reference(model, driver.model_inputs(request), none)
+    reference = Reference(model, driver.model_inputs(request), none, driver.adapter.specials())
     with torch.no_grad():
         rankings = ranking_of(case, model, request)
     made, ids = prefilled.entered.states_of(VISUAL), []
+    at = prefilled.entered.places(VISUAL)
     for sequence in range(2):
         places = torch.where(reference.visual[sequence])[0]
         done, zipped, sources = 0, [], []
+        beside: list[list[Any]] = [[] for _ in reference.added]
         for crop, grid in enumerate(grids):
             scores, keys = rankings[sequence * len(grids) + crop]
             groups = groups_of(case, model, grid)
@@ -287,15 +329,21 @@ def test_visionzip_behind_the_connector(case: Small) -> None:
                 False,
             )
             zipped.append(matrix @ reference.states[sequence, own_places])
+            # What is added behind the first layers is merged alongside.
+            for layer, features in enumerate(reference.added):
+                beside[layer].append(matrix @ features[sequence, own_places])
             # Both dominant tokens and targets have a weight of 1 of their own, first in its row.
             dominant = [int((row == 1).nonzero()[0]) for row in matrix[:6]]
             sources.append(own_places[dominant])
         assert done == len(places)
         assert relative_error(made[sequence], torch.cat(zipped)) <= EXACT
+        for layer, rows in enumerate(beside):
+            added = prefilled.entered.added[layer, sequence, at[sequence]]
+            assert relative_error(added, torch.cat(rows)) <= EXACT
         ids.append(torch.cat(sources))
     if reference.axes:  # dominant tokens keep their place in the image
-        at = prefilled.entered.places(VISUAL).view(2, len(grids), 7)[..., :6].flatten(1)
-        dominant_ids = prefilled.entered.positions.gather(-1, at.expand(3, -1, -1))
+        first = at.view(2, len(grids), 7)[..., :6].flatten(1)
+        dominant_ids = prefilled.entered.positions.gather(-1, first.expand(3, -1, -1))
         expected = reference.ids.gather(-1, torch.stack(ids).expand(3, -1, -1))
         assert torch.equal(dominant_ids, expected)
     else:
@@ -308,22 +356,23 @@ def test_visionzip_behind_the_connector(case: Small) -> None:
 # --- SparseVLM ------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("case", [*ONE_IMAGE, SEVERAL_IMAGES[5]], ids=str)
+@pytest.mark.parametrize("case", [*ONE_IMAGE, SEVERAL_IMAGES[5], *FURTHER[:3]], ids=str)
 def test_sparsevlm_goes_on_with_the_assembled_sequence(case: Small) -> None:
     """Means of clusters of the best dropped tokens stand behind the last survivor."""
     _, eager, request = both(case)
     driver, model = (of(case.model, "sdpa", "float64") for of in (driven, own))
     new = torch.tensor([[5, 6, 7], [8, 9, 10]])
-    reference = Reference(model, driver.model_inputs(request), new)
+    reference = Reference(model, driver.model_inputs(request), new, driver.adapter.specials())
     visual = int(reference.visual[0].sum())
     left = visual * 60 // 100
     amounts = (visual,) * 2 + (left,) * (LAYERS - 2)
     prefilled = driver.prefill(request, Reduction(visual=amounts, selection="sparsevlm"))
     stage = prefilled.stages[2]
-    maps = Reference(eager, driver.model_inputs(request), new).run({}, renumbers=True).maps
+    watched = Reference(eager, driver.model_inputs(request), new, driver.adapter.specials())
+    maps = watched.run({}, renumbers=True).maps
     weights = maps[1]
     states, final = reference.run({}, renumbers=True).entering[2], []
-    decoder, length = model.base_model.language_model, stage.length
+    decoder, length = reference.decoder, stage.length
     for sequence in range(2):
         places = stage.origin[sequence]
         kept = [place for place in places.tolist() if place >= 0]
@@ -353,9 +402,19 @@ def test_sparsevlm_goes_on_with_the_assembled_sequence(case: Small) -> None:
             sources += range(reference.length, reference.length + 3)
             ids = reference.ids[:, sequence : sequence + 1, sources]
         shown = torch.ones(1, assembled.shape[1], dtype=torch.bool)
+        sight = Sight(shown, torch.full_like(shown, -1, dtype=torch.int64))
         with torch.no_grad():
-            for layer in decoder.layers[2:]:
-                assembled, _ = run_layer(decoder, layer, assembled, ids, shown)
+            for layer in range(2, LAYERS):
+                assembled, _ = run_layer(decoder, layer, assembled, ids, sight)
+                if layer < len(reference.added):  # new tokens get no features of inner layers
+                    features = reference.added[layer][sequence]
+                    added = [
+                        features[kept[:behind]],
+                        torch.zeros_like(merged),
+                        features[kept[behind:]],
+                        features[reference.length :],
+                    ]
+                    assembled = assembled + torch.cat(added)
             final.append(decoder.norm(assembled))
     expected = torch.cat(final)
     assert relative_error(prefilled.tokens.states, expected[:, :length]) <= EXACT

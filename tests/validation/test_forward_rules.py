@@ -8,13 +8,23 @@ from typing import Any
 import pytest
 from loops import best, cosine, first_of_largest
 from masked_reference import Reference, rated
-from small_models import LAYERS, ONE_IMAGE, SEVERAL_IMAGES, Small, driven, own, request_of
+from small_figures import LAYERS
+from small_models import (
+    FURTHER,
+    FURTHER_SEVERAL,
+    ONE_IMAGE,
+    SEVERAL_IMAGES,
+    Small,
+    driven,
+    own,
+    request_of,
+)
 from vlm_tokencost.validation.forward import Prefilled
 from vlm_tokencost.validation.reduction import Reduction
 
 torch = pytest.importorskip("torch")
 
-CASES = [*ONE_IMAGE, SEVERAL_IMAGES[5]]
+CASES = [*ONE_IMAGE, SEVERAL_IMAGES[5], *FURTHER, *FURTHER_SEVERAL]
 each_case = pytest.mark.parametrize("case", CASES, ids=str)
 
 
@@ -24,7 +34,7 @@ def run(case: Small, rule: str, *steps: tuple[int, int]) -> tuple[Prefilled, Ref
     request = request_of(driver, case, batch=2)
     none = torch.zeros(2, 0, dtype=torch.int64)
     model = own(case.model, "eager", "float64")
-    reference = Reference(model, driver.model_inputs(request), none)
+    reference = Reference(model, driver.model_inputs(request), none, driver.adapter.specials())
     visual = int(reference.visual[0].sum())
     amounts = [visual] * LAYERS
     for first, percent in steps:
@@ -88,7 +98,7 @@ def test_divprune_is_greedy_max_min(case: Small) -> None:
     prefilled = driver.prefill(request, reduction)
     none = torch.zeros(2, 0, dtype=torch.int64)
     model = own(case.model, "eager", "float64")
-    reference = Reference(model, driver.model_inputs(request), none)
+    reference = Reference(model, driver.model_inputs(request), none, driver.adapter.specials())
     for sequence in range(2):
         visual = torch.where(reference.visual[sequence])[0].tolist()
         rows = reference.states[sequence, visual].tolist()

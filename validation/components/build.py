@@ -14,6 +14,9 @@ from .parts import Parts
 #: One config per model type, and per kind of encoder or LLM that it comes with.
 CONFIGS = Path(__file__).parent / "configs"
 
+#: Speech comes beside the model that sees; that one alone is built.
+_OMNI = "qwen2_5_omni"
+
 
 def config_names() -> tuple[str, ...]:
     """Return the names of the configs that belong to the package."""
@@ -42,8 +45,9 @@ def build(config: Mapping[str, Any]) -> Parts:
         from transformers import AutoConfig
     except ModuleNotFoundError as error:
         raise MissingExtra(error.name or "transformers", "validation") from None
-    figures = {name: value for name, value in config.items() if name != "model_type"}
-    built = AutoConfig.for_model(model_type, **figures)
+    table = config["thinker_config"] if model_type == _OMNI else config
+    figures = {name: value for name, value in table.items() if name != "model_type"}
+    built = AutoConfig.for_model(table["model_type"], **figures)
     return parts(_on_meta(lambda: _model(model_type, built)))
 
 
@@ -79,9 +83,9 @@ def _model(model_type: str, config: Any) -> Any:
     if model_type == "fast_vlm":
         return _fast_vlm(config)
     auto: Any = transformers.AutoModelForImageTextToText
-    if model_type == "qwen2_5_omni":
+    if model_type == _OMNI:
         thinker: Any = transformers.Qwen2_5OmniThinkerForConditionalGeneration
-        return thinker._from_config(config.thinker_config, attn_implementation="eager")
+        return thinker._from_config(config, attn_implementation="eager")
     if model_type == "phi4_multimodal":
         auto = transformers.AutoModelForCausalLM
     return auto.from_config(config, attn_implementation="eager")
@@ -98,8 +102,6 @@ def _fast_vlm(config: Any) -> Any:
     inner = torch.nn.ModuleDict(
         {"multi_modal_projector": projector, "language_model": language.model}
     )
-    model: Any = torch.nn.ModuleDict({"lm_head": language.lm_head})
-    model.model = inner
-    inner.multi_modal_projector = projector
+    model: Any = torch.nn.ModuleDict({"model": inner, "lm_head": language.lm_head})
     model.config = config
     return model

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from ...costmodel import Model, Workload
-from ...costmodel.tokens.base import Size
 
 WIDE, TALL, SMALL = (480, 900), (900, 480), (300, 300)
 FRAMES = 8
@@ -23,8 +22,3 @@ def workloads(model: Model) -> dict[str, Workload]:
         # text alone fills the window, so that its layers' caches are full from the first token on
         found["long text"] = Workload(images=(SMALL,), text_tokens=window.size + 100)
     return found
-
-
-def size_text(size: Size) -> str:
-    """Return a size as HEIGHTxWIDTH."""
-    return f"{size[0]}x{size[1]}"

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Container, Iterator, Mapping
 from typing import NamedTuple
 
-from ...costmodel import Bill, Counting, Model, Workload, evaluate
+from ...costmodel import Bill, Model, Workload, evaluate
 from ...costmodel.operators import COMPONENTS
 from .parts import OUTSIDE, Parts
 
@@ -16,7 +16,7 @@ DECODE_FORWARDS = 2
 
 
 class Row(NamedTuple):
-    """FLOPs, or visual tokens, of one component in one phase of one workload.
+    """FLOPs, or visual tokens, of one component in one phase of a workload.
 
     Attributes:
         phase: "prefill", "decode 1", "decode 2".
@@ -26,7 +26,6 @@ class Row(NamedTuple):
         counted: By the counter.
     """
 
-    workload: str
     phase: str
     component: str
     analytic: int
@@ -43,8 +42,6 @@ def compare(
     parts: Parts,
     model: Model,
     workload: Workload,
-    name: str,
-    counting: Counting | None = None,
     left_out: tuple[str, ...] = (),
 ) -> tuple[Row, ...]:
     """Run a workload, and return each component's figures.
@@ -53,27 +50,24 @@ def compare(
         parts: The transformers model.
         model: The model that the closed form is of.
         workload: Images or frames, and text, of one request.
-        name: What the workload is called.
-        counting: How the closed form is counted.
         left_out: Components that transformers cannot run here.
     """
-    report = evaluate(model, workload, counting=counting)
+    report = evaluate(model, workload)
     plan = report.dense
     visual: list[int] = []
     prefill = parts.counted(lambda: visual.append(parts.prefill(plan)))
     expected = plan.visual_input.visual_tokens
-    rows = [Row(name, "prefill", "visual tokens", expected, 0, visual[0])]
+    rows = [Row("prefill", "visual tokens", expected, 0, visual[0])] if parts.arranges else []
     bill, beyond = report.bill("exact"), parts.beyond(plan, 0)
-    rows += _rows(name, "prefill", bill, beyond, prefill, left_out)
+    rows += _rows("prefill", bill, beyond, prefill, left_out)
     for step in range(1, DECODE_FORWARDS + 1):
         counted = parts.counted(parts.decode)
         bill, beyond = report.decode_forward(step), parts.beyond(plan, step)
-        rows += _rows(name, f"decode {step}", bill, beyond, counted, left_out)
+        rows += _rows(f"decode {step}", bill, beyond, counted, left_out)
     return tuple(rows)
 
 
 def _rows(
-    workload: str,
     phase: str,
     bill: Bill,
     beyond: Mapping[str, int],
@@ -81,10 +75,10 @@ def _rows(
     left_out: Container[str],
 ) -> Iterator[Row]:
     analytic: Counter[str] = Counter()
-    for component, flops in bill.by_component().items():
-        analytic[component] += flops
+    for place, flops in bill.by_component().items():
+        analytic[place] += flops
     for component in (*COMPONENTS, OUTSIDE):
         expected, besides = analytic[component], beyond.get(component, 0)
         found = counted.get(component, 0)
         if component not in left_out and (expected or found):
-            yield Row(workload, phase, component, expected, besides, found)
+            yield Row(phase, component, expected, besides, found)

@@ -26,6 +26,7 @@ class DecoderAlone(Parts):
 
     places: ClassVar[Mapping[str, str]] = {"model": "decoder", "lm_head": "head"}
     decoder_path: ClassVar[str] = "model"
+    arranges: ClassVar[bool] = False
     beyond_reason: ClassVar[str] = (
         "the cache holds latents, and every decode forward expands all of them again"
     )

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 #: Rotary tables: no cost, although some versions of transformers build them by a matrix product.
 ROTARY = "rotary"
-OUTSIDE = "outside the components"
+OUTSIDE = "elsewhere"
 
 
 class Parts:
@@ -27,6 +27,7 @@ class Parts:
         places: Component by the path of a module; the innermost one counts.
         decoder_path, head_path: The LLM, and its head.
         beyond_reason: Why `beyond` is not empty, in a sentence.
+        arranges: Whether what `see` returns is the model's own doing; else it repeats the plan.
     """
 
     places: ClassVar[Mapping[str, str]] = {
@@ -38,6 +39,7 @@ class Parts:
     decoder_path: ClassVar[str] = "model.language_model"
     head_path: ClassVar[str] = "lm_head"
     beyond_reason: ClassVar[str] = ""
+    arranges: ClassVar[bool] = True
 
     def __init__(self, model: Any) -> None:
         """Take a model in evaluation mode."""
@@ -49,6 +51,11 @@ class Parts:
         for path, module in model.named_modules():
             if path.rpartition(".")[2].startswith("rotary"):
                 self.owners[module] = ROTARY
+
+    @property
+    def title(self) -> str:
+        """The transformers class, or classes, that run."""
+        return type(self.model).__name__
 
     # --- what a family says ----------------------------------------------------------------------
 

@@ -111,6 +111,12 @@ def _handles(scopes: Mapping[str, Owner], unseen: Counter[str]) -> dict[str, Han
         standard = {ord(letter): ord("a") + place for place, letter in enumerate(letters)}
         return equation.translate(standard) in _EXACT_EINSUMS
 
+    def convolution_by_name(inputs: list[Any], outputs: list[Any]) -> int:
+        # With padding "valid"; fvcore knows the form with numbers alone.
+        shapes = (_shape(value) for value in (*inputs[:2], outputs[0]))
+        macs: int = jit_handles.conv_flop_count(*shapes)
+        return macs
+
     silent: Handle = lambda inputs, outputs: Counter()  # noqa: E731
     return {
         **{f"aten::{name}": silent for name in _NOT_PRODUCTS},
@@ -119,6 +125,7 @@ def _handles(scopes: Mapping[str, Owner], unseen: Counter[str]) -> dict[str, Han
         "aten::linear": charging(jit_handles.linear_flop_jit, lambda _: "linear"),
         "aten::bmm": charging(jit_handles.bmm_flop_jit, lambda _: "attention"),
         "aten::_convolution": charging(jit_handles.conv_flop_jit, lambda _: "convolution"),
+        "aten::_convolution_mode": charging(convolution_by_name, lambda _: "convolution"),
         "aten::matmul": charging(
             jit_handles.matmul_flop_jit, matmul_kind, fits=multiplies_all_of_first
         ),

@@ -49,11 +49,12 @@ def aya_vision(config: Fields, images: ImageProcessor) -> Reading:
         ],
         source=config.sources(),
     )
+    images.only("min_patches", 1)
     rule = rules.tiles(
         config,
         side,
         "GotOcr2ImageProcessor, AyaVisionProcessor",
-        max_tiles=images.whole("max_patches", 12),
+        max_tiles=images.tiles("max_patches", 12),
         structural_per_image=3,
         structural_per_tile=1,
     )

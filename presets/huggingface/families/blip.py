@@ -72,7 +72,7 @@ def _qformer(
     return {
         "kind": "q-former",
         "hidden_size": hidden,
-        "num_hidden_layers": fields.positive("num_hidden_layers"),
+        "num_hidden_layers": fields.depth("num_hidden_layers"),
         "num_queries": config.positive("num_query_tokens"),
         "attention": attention,
         "cross_attention": {**attention, "source_size": encoder.hidden_size, "norms": 1},

@@ -67,10 +67,12 @@ def gemma3(config: Fields, images: ImageProcessor) -> Reading:
         source=config.sources(),
     )
     panning = images.given and images.flag("do_pan_and_scan", False)
+    if panning:  # the tokens of the sentence around crops are estimated
+        config.notes.unverified["token_rule.structural_when_cropped"] = None
     rule = rules.fixed(
         config,
         side,
-        max_tiles=images.whole("pan_and_scan_max_num_crops", 4) if panning else 0,
+        max_tiles=images.tiles("pan_and_scan_max_num_crops", 4) if panning else 0,
         min_crop_size=images.whole("pan_and_scan_min_crop_size", 256) if panning else 256,
         structural_per_image=4,
         structural_when_cropped=17,

@@ -40,17 +40,19 @@ def glm4v(config: Fields, images: ImageProcessor) -> Reading:
         ],
         source=fields.sources(),
     )
-    side = 39 * encoder.patch_embedding.patch_size * size
+    least, most = images.videos.pixels(*rules.GLM_VIDEO_LIMITS)
     rule = rules.native(
         config,
         images,
-        rules.GLM_LIMITS,
+        encoder,
+        connector,
+        limits=rules.GLM_LIMITS,
+        cells=39,
         frames=2,
-        default_image=(side, side),
         video={
             "kind": "pairs",
-            "min_pixels": 12_544,
-            "max_pixels": 47_040_000,
+            "min_pixels": least,
+            "max_pixels": most,
             "limits": "video",
             "structural_per_video": 2,
             "structural_per_pair": 2,

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from ....costmodel.architecture.connector import Connector
+from ....costmodel.tokens.base import LARGEST_SIDE
 from ..fields import Fields
-from ..processor import ImageProcessor
+from ..processor import MOST_TILES, ImageProcessor
 from . import base, rules
 from .base import Reading
 
@@ -73,7 +74,7 @@ def _resampler(fields: Fields, hidden: int) -> dict[str, Any]:
         "kind": "resampler",
         "hidden_size": hidden,
         "num_queries": fields.positive("resampler_n_latents"),
-        "num_hidden_layers": fields.positive("resampler_depth"),
+        "num_hidden_layers": fields.depth("resampler_depth"),
         "attention": {
             "num_attention_heads": heads,
             "num_key_value_heads": groups,
@@ -117,6 +118,8 @@ def _shuffled(config: Fields, images: ImageProcessor, family: str, *, video: boo
     )
     rule = _tiles(config, images, fields, factor)
     if video:
+        for name in ("structural_per_video", "structural_per_frame"):
+            config.notes.unverified[f"token_rule.video.{name}"] = None
         rule["video"] = {
             "kind": "frames",
             "frame_size": rule["tile_size"],
@@ -141,7 +144,10 @@ def _tiles(config: Fields, images: ImageProcessor, fields: Fields, factor: int) 
     if not grid or grid % factor:
         problem = f"makes {grid}×{grid} patches, which scale_factor {factor} does not divide"
         raise fields.refusal("image_size", tile, problem, "correct one of them")
-    edge = images.edge("size", "longest_edge", 4 * tile)
+    edge = images.edge("size", "longest_edge", min(4 * tile, LARGEST_SIDE))
+    if (edge // tile) ** 2 > MOST_TILES:
+        problem = f"makes more than {MOST_TILES:,} tiles of {tile}"
+        raise images.refusal("size.longest_edge", edge, problem, "correct one of them")
     own: dict[str, Any] = {"grid": "longest-edge", "longest_edge": edge, "thumbnail": "always"}
     if not images.flag("do_image_splitting", True):
         own = {"grid": "fixed", "fixed_grid": (1, 1), "thumbnail": "never"}

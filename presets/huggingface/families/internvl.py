@@ -33,11 +33,14 @@ def internvl(config: Fields, images: ImageProcessor) -> Reading:
         ],
         source=config.sources(),
     )
+    images.only("min_patches", 1)
+    if not decoder.model_type.startswith("qwen"):  # the text around frames, in its own vocabulary
+        config.notes.unverified["token_rule.video.structural_per_frame"] = None
     rule = rules.tiles(
         config,
         side,
         "GotOcr2ImageProcessor, InternVLProcessor",
-        max_tiles=images.whole("max_patches", 12),
+        max_tiles=images.tiles("max_patches", 12),
         structural_per_image=2,
         video={
             "kind": "frames",

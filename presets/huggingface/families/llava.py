@@ -9,6 +9,7 @@ from ....costmodel.architecture.decoder import Decoder
 from ....costmodel.architecture.variants import ExtraParameters
 from ....costmodel.architecture.vision import VisionEncoder
 from ....costmodel.parameters import vision_parameters
+from ....costmodel.tokens.base import LARGEST_SIDE
 from ..fields import Fields
 from ..processor import ImageProcessor, read_pairs
 from . import base, rules
@@ -135,18 +136,23 @@ def _anyres(
     # the model arranges what the processor cut: both have the list
     own = read_pairs(config, "image_grid_pinpoints") if config.has("image_grid_pinpoints") else None
     config.value("image_grid_pinpoints")
-    canvases = own or images.pairs("image_grid_pinpoints") or _canvases(config.model_type)
+    cut = images.pairs("image_grid_pinpoints")
+    if own and cut and own != cut:
+        problem = "is not the list of config.json"
+        raise images.refusal("image_grid_pinpoints", None, problem, "correct one of them")
+    canvases = own or cut or _canvases(config.model_type)
     for canvas in canvases:
         if canvas[0] % side or canvas[1] % side:
-            shown = f"{canvas[0]}×{canvas[1]}"
+            size = f"{canvas[0]}×{canvas[1]}"
             problem = f"is no multiple of the crops' {side} pixels"
-            raise config.refusal("image_grid_pinpoints", shown, problem, "correct it")
+            raise config.refusal("image_grid_pinpoints", size, problem, "correct it")
+    shown = min(2 * side, LARGEST_SIDE) if several == "anyres" else side
     return {
         "kind": "anyres",
         "crop_size": side,
         "resolutions": canvases,
         "several_images": several,
-        "default_image": (2 * side, 2 * side) if several == "anyres" else (side, side),
+        "default_image": (shown, shown),
         "source": (*config.sources(), base.class_source("LlavaNextProcessor")),
     }
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ....costmodel.architecture.connector import Connector
 from ..fields import Fields
-from ..processor import ImageProcessor
+from ..processor import MOST_TILES, ImageProcessor
 from . import base, rules
 from .base import Reading
 
@@ -15,7 +15,8 @@ def mllama(config: Fields, images: ImageProcessor) -> Reading:
     # the embedding has more rows than the head: transformers ties them in no file
     text, decoder = base.text_of(config, tied=False)
     config.ignore("tie_word_embeddings")
-    side, tiles = fields.side("image_size"), fields.positive("max_num_tiles")
+    side = fields.side("image_size")
+    tiles = fields.whole("max_num_tiles", fields.value("max_num_tiles"), 1, MOST_TILES)
     images.agrees(side)
     if images.given and images.whole("max_image_tiles", tiles) != tiles:
         problem = f"is not the encoder's max_num_tiles {tiles}"

@@ -44,12 +44,16 @@ def ovis2(config: Fields, images: ImageProcessor) -> Reading:
         ],
         source=config.sources(),
     )
+    images.only("min_patches", 1)
+    images.only("use_covering_area_grid", True)
+    # unlike other classes, this one's processor cuts nothing unless the file says so
+    cut = images.flag("crop_to_patches", False)
     rule = rules.tiles(
         config,
         side,
         "Ovis2ImageProcessor, Ovis2Processor",
         grid="covering",
-        max_tiles=images.whole("max_patches", 12),
+        max_tiles=images.tiles("max_patches", 12) if cut else 1,
         structural_per_image=3,
         structural_between_tiles=1,
     )

@@ -37,7 +37,7 @@ def phi4_multimodal(config: Fields, images: ImageProcessor) -> Reading:
         side,
         "Phi4MultimodalImageProcessor, Phi4MultimodalImageEmbedding",
         grid="native",
-        max_tiles=images.whole("dynamic_hd", 36),
+        max_tiles=images.tiles("dynamic_hd", 36),
         thumbnail="always",
         unpad=True,
         separators="connected",
@@ -67,7 +67,7 @@ def _vision(config: Fields) -> tuple[Fields, VisionEncoder]:
 def _text(config: Fields) -> Decoder:
     """Return the LLM, whose fields are in the top table; every layer has the window, if any."""
     heads, window = shared.read_heads(config), config.positive_or_none("sliding_window")
-    layers = config.positive("num_hidden_layers")
+    layers = config.depth("num_hidden_layers")
     return shared.decoder(
         config,
         heads,

@@ -19,12 +19,13 @@ def qwen2_5_omni(config: Fields, images: ImageProcessor) -> Reading:
     fields, encoder = base.vision_of(thinker)
     text, decoder = base.text_of(thinker)
     connector = merger(fields, encoder, decoder, "out_hidden_size")
-    side = 39 * encoder.patch_embedding.patch_size * connector.merge_size
     rule = rules.native(
         config,
         images,
-        rules.QWEN_LIMITS,
-        default_image=(side, side),
+        encoder,
+        connector,
+        limits=rules.QWEN_LIMITS,
+        cells=39,
         video=video_pairs((100_352, 602_112), "Qwen2_5OmniProcessor"),
     )
     for each in (fields, text, thinker):

@@ -30,16 +30,18 @@ def qwen3_vl(config: Fields, images: ImageProcessor) -> Reading:
     fields, encoder = base.vision_of(config)
     text, decoder = base.text_of(config)
     connector = merger(fields, encoder, decoder, "out_hidden_size", deepstack=True)
-    side = 32 * encoder.patch_embedding.patch_size * connector.merge_size
+    least, most = images.videos.pixels(*rules.QWEN3_VIDEO_LIMITS)
     rule = rules.native(
         config,
         images,
-        rules.QWEN_LIMITS,
-        default_image=(side, side),
+        encoder,
+        connector,
+        limits=rules.QWEN_LIMITS,
+        cells=32,
         video={
             "kind": "pairs",
-            "min_pixels": 131_072,
-            "max_pixels": 786_432,
+            "min_pixels": least,
+            "max_pixels": most,
             "limits": "video",
             "structural_per_video": 2,
             "structural_per_pair": 2,
@@ -109,15 +111,18 @@ def _flat(config: Fields, images: ImageProcessor, family: str, out: str, text_ty
         config.ignore("text_config")
         decoder = read_text(config.flat(text_type), base.tie(config))
     connector = merger(fields, encoder, decoder, out)
-    side = 39 * encoder.patch_embedding.patch_size * connector.merge_size
-    limits = (100_352, 602_112)
-    if images.given:  # transformers takes the images' limits for videos without limits of their own
+    if images.given and not images.videos.given:
+        # transformers takes the images' limits for videos without a file of their own
         limits = images.pixels(*rules.QWEN_LIMITS)
+    else:
+        limits = images.videos.pixels(*rules.QWEN_VIDEO_LIMITS)
     rule = rules.native(
         config,
         images,
-        rules.QWEN_LIMITS,
-        default_image=(side, side),
+        encoder,
+        connector,
+        limits=rules.QWEN_LIMITS,
+        cells=39,
         video=video_pairs(limits, "Qwen2VLVideoProcessor"),
     )
     fields.finish()

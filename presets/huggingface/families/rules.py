@@ -4,15 +4,21 @@ from __future__ import annotations
 
 from typing import Any
 
+from ....costmodel.architecture.connector import Connector
 from ....costmodel.architecture.vision import VisionEncoder
+from ....costmodel.tokens.base import LARGEST_SIDE
 from ..fields import Fields
 from ..processor import ImageProcessor
 from . import base
 
-#: What transformers' Qwen2VLImageProcessor takes without a file.
+#: Pixels that transformers' classes take without a file: Qwen2VLImageProcessor, for each frame
+#: Qwen2VLVideoProcessor, for a whole video Qwen3VLVideoProcessor.
 QWEN_LIMITS = (3_136, 1_003_520)
-#: What Glm4vImageProcessor takes.
+QWEN_VIDEO_LIMITS = (100_352, 602_112)
+QWEN3_VIDEO_LIMITS = (131_072, 786_432)
+#: Glm4vImageProcessor, over two equal frames, and Glm4vVideoProcessor, for a whole video.
 GLM_LIMITS = (12_544, 11_760_000)
+GLM_VIDEO_LIMITS = (12_544, 47_040_000)
 
 
 def fixed(config: Fields, side: int, **own: Any) -> dict[str, Any]:
@@ -31,20 +37,39 @@ def longest_edge(
 ) -> dict[str, Any]:
     """Return Pixtral's rule; without a file the longest edge is the encoder's image_size."""
     edge = images.edge("size", "longest_edge", side)
-    factor = encoder.patch_embedding.patch_size * merge
+    side = min(max(encoder.patch_embedding.patch_size * merge, edge), LARGEST_SIDE)
     return {
         "kind": "longest-edge",
         "longest_edge": edge,
         "structural_per_row": 1,
-        "default_image": (max(factor, edge), max(factor, edge)),
+        "default_image": (side, side),
         "source": (*config.sources(), base.class_source("PixtralImageProcessor, PixtralProcessor")),
     }
 
 
 def native(
-    config: Fields, images: ImageProcessor, limits: tuple[int, int], **own: Any
+    config: Fields,
+    images: ImageProcessor,
+    encoder: VisionEncoder,
+    connector: Connector,
+    *,
+    limits: tuple[int, int],
+    cells: int,
+    **own: Any,
 ) -> dict[str, Any]:
-    """Return the rule of native resolution within pixel limits; `limits` are the class's."""
+    """Return the rule of native resolution within pixel limits.
+
+    Args:
+        config: The whole config.
+        images: The processor, whose limits hold where it has some.
+        encoder: The encoder, of whose patches tokens are made.
+        connector: The connector, which joins them.
+        limits: The class's limits.
+        cells: Tokens along a side of the default image.
+        own: Further fields of the rule.
+    """
+    factor = encoder.patch_embedding.patch_size * connector.merge_size
+    side = min(cells * factor, LARGEST_SIDE)
     least, most = images.pixels(*limits)
     differs = (least, most) != limits
     return {
@@ -53,6 +78,7 @@ def native(
         "max_pixels": most,
         "class_limits": {"min_pixels": limits[0], "max_pixels": limits[1]} if differs else {},
         "structural_per_image": 2,
+        "default_image": (side, side),
         "source": config.sources(),
         **own,
     }

@@ -15,7 +15,7 @@ def ovis2(fields: Fields) -> VisionEncoder:
     return towers.tower(
         fields,
         "AIMv2 ViT",
-        fields.positive("num_hidden_layers"),
+        fields.depth("num_hidden_layers"),
         hidden_size=hidden,
         norm="rms",
         position_embeddings=towers.grid(fields) ** 2,

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ....costmodel.architecture.blocks import FeedForward, linear_parameters
-from ....costmodel.architecture.variants import ExtraParameters
+from ....costmodel.architecture.blocks import FeedForward
 from ....costmodel.architecture.vision import VisionEncoder
 from ..fields import Fields
 from . import towers
@@ -25,7 +24,7 @@ def clip(fields: Fields) -> VisionEncoder:
 
 
 def siglip(fields: Fields) -> VisionEncoder:
-    """Return SigLIP's encoder, with its pooling head if the file has it."""
+    """Return SigLIP's encoder, with its pooling head, which runs in vain, if the file has it."""
     # other families write these into the encoder's table; the class has no use for them
     fields.ignore("projection_dim", "vocab_size", "num_image_tokens", "projector_hidden_act")
     return _siglip(fields, "SigLIP ViT", head=fields.flag("vision_use_head"))
@@ -38,7 +37,7 @@ def idefics(fields: Fields) -> VisionEncoder:
 
 
 def phi4(fields: Fields) -> VisionEncoder:
-    """Return the encoder of Phi-4-multimodal: SigLIP, its pooling head stored."""
+    """Return the encoder of Phi-4-multimodal: SigLIP with its pooling head."""
     fields.ignore("crop_size", "feature_layer")
     return _siglip(fields, "SigLIP ViT", head=True)
 
@@ -59,33 +58,13 @@ def eva(fields: Fields) -> VisionEncoder:
 
 
 def _siglip(fields: Fields, label: str, *, head: bool) -> VisionEncoder:
-    hidden, width = fields.positive("hidden_size"), fields.positive("intermediate_size")
-    extra: tuple[ExtraParameters, ...] = ()
-    if head:
-        extra = (ExtraParameters(name="pooling head", count=pooling_head(hidden, width)),)
-        fields.notes.unverified["vision.extra_parameters"] = None
-        remark = "the vision encoder's pooling head runs in vain: stored, its work is not counted"
-        fields.notes.remarks[remark] = None
     return _tower(
         fields,
         label,
         position_embeddings=towers.grid(fields) ** 2,
         patch_embedding=towers.patches(fields, bias=True),
-        extra_parameters=extra,
+        pooling_head=head,
     )
-
-
-def pooling_head(hidden: int, width: int) -> int:
-    """Return the parameters of SigLIP's head: a probe, attention, a norm, two matrices.
-
-    >>> pooling_head(1152, 4304)  # as in Phi-4-multimodal
-    15238352
-    """
-    attention = 4 * linear_parameters(hidden, hidden, bias=True)
-    matrices = linear_parameters(hidden, width, bias=True) + linear_parameters(
-        width, hidden, bias=True
-    )
-    return hidden + attention + 2 * hidden + matrices
 
 
 def _tower(fields: Fields, label: str, *, qkv_bias: bool = True, **own: Any) -> VisionEncoder:
@@ -93,7 +72,7 @@ def _tower(fields: Fields, label: str, *, qkv_bias: bool = True, **own: Any) -> 
     return towers.tower(
         fields,
         label,
-        fields.positive("num_hidden_layers"),
+        fields.depth("num_hidden_layers"),
         hidden_size=hidden,
         attention=towers.attention(fields, hidden, qkv_bias=qkv_bias, output_bias=True),
         feed_forward=FeedForward(

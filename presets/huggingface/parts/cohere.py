@@ -34,7 +34,7 @@ def cohere2(fields: Fields, tied: bool) -> Decoder:
     )
     layers = shared.sliding_layers(
         fields,
-        fields.positive("num_hidden_layers"),
+        fields.depth("num_hidden_layers"),
         lambda layer: window is not None and bool((layer + 1) % period),
         window,
     )

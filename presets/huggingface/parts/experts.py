@@ -14,7 +14,7 @@ from . import shared
 
 def qwen3_moe(fields: Fields, tied: bool) -> Decoder:
     """Return Qwen3-MoE: experts but in mlp_only_layers; a window everywhere, if it is in use."""
-    layers = fields.positive("num_hidden_layers")
+    layers = fields.depth("num_hidden_layers")
     window = None
     if fields.flag("use_sliding_window"):
         window = fields.positive_or_none("sliding_window")
@@ -35,7 +35,7 @@ def qwen3_vl_moe(fields: Fields, tied: bool) -> Decoder:
 
 def mixtral(fields: Fields, tied: bool) -> Decoder:
     """Return Mixtral: experts in every layer, a window in every layer unless it is null."""
-    heads, layers = shared.read_heads(fields), fields.positive("num_hidden_layers")
+    heads, layers = shared.read_heads(fields), fields.depth("num_hidden_layers")
     window = fields.positive_or_none("sliding_window")
     experts = _experts(fields, "num_local_experts", fields.positive("intermediate_size"))
     return shared.decoder(
@@ -50,7 +50,7 @@ def mixtral(fields: Fields, tied: bool) -> Decoder:
 
 def _qwen3(fields: Fields, tied: bool, **own: Any) -> Decoder:
     heads, bias = shared.read_heads(fields), fields.flag("attention_bias")
-    layers = fields.positive("num_hidden_layers")
+    layers = fields.depth("num_hidden_layers")
     dense = _dense_layers(fields, layers)
     usual: FeedForward = _experts(fields, "num_experts", fields.positive("moe_intermediate_size"))
     variants: tuple[Variant, ...] = ()

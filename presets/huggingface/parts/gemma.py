@@ -42,7 +42,7 @@ def _with_windows(fields: Fields, tied: bool, *, period: int, qk_norm: bool) -> 
     window = fields.positive_or_none("sliding_window")
     layers = shared.sliding_layers(
         fields,
-        fields.positive("num_hidden_layers"),
+        fields.depth("num_hidden_layers"),
         lambda layer: bool((layer + 1) % period),
         window,
     )

@@ -13,7 +13,7 @@ _NORMS = {"layer_norm": "layer", "rms_norm": "rms"}
 
 def internvit(fields: Fields) -> VisionEncoder:
     """Return InternViT; use_mean_pooling leaves the last norm out, which is a LayerNorm."""
-    hidden, layers = fields.positive("hidden_size"), fields.positive("num_hidden_layers")
+    hidden, layers = fields.positive("hidden_size"), fields.depth("num_hidden_layers")
     norm = _NORMS[fields.choice("norm_type", tuple(_NORMS))]
     qk_norm = fields.flag("use_qk_norm")
     if qk_norm and norm == "layer":

@@ -22,7 +22,7 @@ def llama(fields: Fields, tied: bool) -> Decoder:
 def mistral(fields: Fields, tied: bool) -> Decoder:
     """Return Mistral: no biases, and a sliding window in every layer unless it is null."""
     heads, window = shared.read_heads(fields), fields.positive_or_none("sliding_window")
-    layers = fields.positive("num_hidden_layers")
+    layers = fields.depth("num_hidden_layers")
     # the class takes no layer_types: every layer has the window, or none
     every = shared.sliding_layers(fields, layers, lambda _: window is not None, window)
     if len(every) not in (0, layers) or bool(every) != (window is not None):

@@ -20,7 +20,7 @@ def text(fields: Fields, tied: bool) -> Decoder:
     """Return the LLM: cross-attention stands in place of self-attention in some layers."""
     heads, layers = (
         shared.read_heads(fields, own_head_dim=False),
-        fields.positive("num_hidden_layers"),
+        fields.depth("num_hidden_layers"),
     )
     crossing = _listed(fields, "cross_attention_layers", (3, 8, 13, 18, 23, 28, 33, 38))
     crossing = tuple(layer for layer in crossing if layer < layers)
@@ -50,7 +50,7 @@ def text(fields: Fields, tied: bool) -> Decoder:
 def vision(fields: Fields) -> VisionEncoder:
     """Return the encoder: local layers, then gated global ones, over all tiles of an image."""
     hidden = fields.positive("hidden_size")
-    local, gated = fields.positive("num_hidden_layers"), fields.count("num_global_layers")
+    local, gated = fields.depth("num_hidden_layers"), fields.depth("num_global_layers", 0)
     tiles, positions = fields.positive("max_num_tiles"), towers.grid(fields) ** 2 + 1
     taps = _listed(fields, "intermediate_layers_indices", (3, 7, 15, 23, 30))
     features = fields.positive("vision_output_dim")

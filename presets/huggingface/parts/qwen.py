@@ -56,7 +56,7 @@ def qwen3_vl(fields: Fields, tied: bool) -> Decoder:
 
 def _windows(fields: Fields) -> tuple[int | None, tuple[int, ...]]:
     """Return the window and its layers: those from max_window_layers on, if it is in use."""
-    layers = fields.positive("num_hidden_layers")
+    layers = fields.depth("num_hidden_layers")
     if not fields.flag_or_none("use_sliding_window"):
         fields.ignore("sliding_window", "max_window_layers")
         return None, shared.sliding_layers(fields, layers, lambda _: False, None)

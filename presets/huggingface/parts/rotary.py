@@ -21,7 +21,7 @@ def pixtral(fields: Fields) -> VisionEncoder:
     return towers.tower(
         fields,
         "Pixtral ViT",
-        fields.positive("num_hidden_layers"),
+        fields.depth("num_hidden_layers"),
         hidden_size=hidden,
         norm="rms",
         embedding_norm=True,
@@ -49,7 +49,7 @@ def qwen2_vl(fields: Fields) -> VisionEncoder:
 
 def qwen2_5_vl(fields: Fields) -> VisionEncoder:
     """Return Qwen2.5-VL's encoder, which attends in windows but in fullatt_block_indexes."""
-    layers, merge = fields.positive("depth"), fields.positive("spatial_merge_size")
+    layers, merge = fields.depth("depth"), fields.positive("spatial_merge_size")
     patch, window = fields.side("patch_size"), fields.positive("window_size")
     merged = window // merge // patch
     if not merged:
@@ -91,7 +91,7 @@ def glm4v(fields: Fields) -> VisionEncoder:
     return towers.tower(
         fields,
         "GLM-4.1V ViT",
-        fields.positive("depth"),
+        fields.depth("depth"),
         hidden_size=hidden,
         norm="rms",
         position_embeddings=towers.grid(fields) ** 2,
@@ -121,7 +121,7 @@ def _qwen(
     return towers.tower(
         fields,
         label,
-        fields.positive("depth"),
+        fields.depth("depth"),
         hidden_size=hidden,
         patch_embedding=embedding,
         attention=towers.attention(

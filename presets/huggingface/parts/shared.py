@@ -118,7 +118,7 @@ def decoder(
         **{
             "model_type": fields.model_type,
             "hidden_size": heads.hidden_size,
-            "num_hidden_layers": fields.positive("num_hidden_layers"),
+            "num_hidden_layers": fields.depth("num_hidden_layers"),
             "attention": attention,
             "feed_forward": feed_forward,
             "norm": "rms",

@@ -11,8 +11,10 @@ from ..fields import Fields
 def t5(fields: Fields, tied: bool) -> Decoder:
     """Return T5; transformers ties the head to the embedding whatever the file says."""
     hidden, heads, head_dim = (fields.positive(name) for name in ("d_model", "num_heads", "d_kv"))
-    encoder = fields.positive("num_layers")
-    generating = fields.positive_or_none("num_decoder_layers") or encoder
+    encoder = fields.depth("num_layers")
+    generating = encoder
+    if fields.value("num_decoder_layers") is not None:
+        generating = fields.depth("num_decoder_layers")
     kind = fields.value("feed_forward_proj")
     words = kind.split("-") if isinstance(kind, str) else []
     if len(words) != 1 and not (len(words) == 2 and words[0] == "gated"):
@@ -20,6 +22,9 @@ def t5(fields: Fields, tied: bool) -> Decoder:
         raise fields.refusal("feed_forward_proj", kind, "is not understood", way_out)
     fields.only("is_gated_act", len(words) == 2, "it differs from feed_forward_proj")
     fields.ignore("relative_attention_max_distance", "n_positions", "output_past")
+    if fields.value("tie_word_embeddings") is False:
+        remark = "T5's head is counted as tied, as transformers builds it, against the file's word"
+        fields.notes.remarks[remark] = None
     biases = fields.positive("relative_attention_num_buckets") * heads
     cross = CrossAttention(
         num_attention_heads=heads, num_key_value_heads=heads, head_dim=head_dim, norms=1

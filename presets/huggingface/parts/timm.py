@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from ....costmodel.architecture.vision import TOWERS, VisionEncoder
-from ... import loader
+from ....costmodel.architecture.vision import VisionEncoder
+from ...loader import load_model
 from ..fields import Fields
 
-#: timm's name, the part of presets/parts/vision.toml, and the features that leave it.
-_ARCHITECTURE, _PART, _FEATURES = "fastvit_mci3", "fastvithd-1024", 3_072
+#: timm's name, a preset that has it, and the features that leave it.
+_ARCHITECTURE, _PRESET, _FEATURES = "fastvit_mci3", "fastvlm-0.5b", 3_072
 
 
 def timm(fields: Fields) -> VisionEncoder:
@@ -23,7 +21,5 @@ def timm(fields: Fields) -> VisionEncoder:
     fields.only("hidden_size", _FEATURES, "it is not what leaves the encoder")
     # of the classifier, which is not built
     fields.ignore("do_pooling", "global_pool", "num_classes", "pretrained_cfg")
-    part: dict[str, Any] = loader._part(loader.PARTS / "vision.toml", "vision", _PART)
-    built: Any = TOWERS.build({**part, "source": [*part["source"], *fields.sources()]})
-    tower: VisionEncoder = built
-    return tower
+    encoder = load_model(_PRESET).vision
+    return type(encoder)(**{**dict(encoder), "source": (*encoder.source, *fields.sources())})

@@ -159,9 +159,8 @@ def test_null_is_not_the_same_as_missing() -> None:
 )
 def test_windows(text: dict[str, Any], size: int | None, layers: tuple[int, ...]) -> None:
     window = read_config({"model_type": "llava", "text_config": text}).decoder.sliding_window
-    assert (
-        (window.size, window.layers) == (size, layers) if window else (None, ()) == (size, layers)
-    )
+    found = (window.size, window.layers) if window else (None, ())
+    assert found == (size, layers)
 
 
 def test_every_family_has_a_reader() -> None:

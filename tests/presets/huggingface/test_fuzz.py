@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import copy
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from vlm_tokencost.costmodel import InvalidInput, TokencostError, model_parameters
+from vlm_tokencost.costmodel import (
+    InvalidInput,
+    TokencostError,
+    Workload,
+    model_parameters,
+    plan,
+)
 from vlm_tokencost.presets.huggingface import read_config, to_toml
 from vlm_tokencost.presets.huggingface.files import parse_json
 
@@ -73,6 +80,8 @@ def test_mutated_files_are_read_or_refused(data: st.DataObject, name: str) -> No
     else:
         assert all(count >= 0 for count in model_parameters(model).values())
         assert to_toml(model)
+        with suppress(InvalidInput):  # a default image that this model's patches do not fit
+            assert plan(model, Workload()).dense_visual_tokens >= 0
 
 
 @settings(max_examples=200)

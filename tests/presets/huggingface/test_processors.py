@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 from vlm_tokencost.costmodel import InvalidInput, Model, Workload, plan
 from vlm_tokencost.presets.huggingface import read_config, read_file
+from vlm_tokencost.presets.huggingface.families import rules
 
 Contents = Callable[[str], dict[str, Any]]
 Refusal = Callable[..., InvalidInput]
@@ -53,7 +55,10 @@ def test_glm_counts_two_frames(content: Contents) -> None:
     [
         ("internvl3-8b", {"max_patches": 4, "min_patches": 1}, (2 * 2 + 1) * 256),
         ("internvl3-8b", None, (3 * 3 + 1) * 256),
-        ("ovis2-8b", {"max_patches": 1}, 256),
+        # Ovis2's class cuts nothing by default; get_min_tile_covering_grid gives (3, 4) and (2, 2)
+        ("ovis2-8b", None, 256),
+        ("ovis2-8b", {"crop_to_patches": True}, (3 * 4 + 1) * 256),
+        ("ovis2-8b", {"crop_to_patches": True, "max_patches": 4}, (2 * 2 + 1) * 256),
         # tiles of 512 along 2,048 pixels, 8×8 tokens each; 1,024; without splitting
         ("smolvlm-256m", None, (4 * 4 + 1) * 64),
         ("smolvlm-256m", {"size": {"longest_edge": 1_024}}, (2 * 2 + 1) * 64),
@@ -94,6 +99,16 @@ def test_pan_and_scan(content: Contents) -> None:
         ("qwen2-vl-7b", {"min_pixels": 9, "max_pixels": 4}, "min_pixels", "is above max_pixels"),
         ("qwen2-vl-7b", {"size": {"longest_edge": -1}}, "size.longest_edge", "is below 1"),
         ("internvl3-8b", {"max_patches": 0}, "max_patches", "is below 1"),
+        ("internvl3-8b", {"max_patches": 1_001}, "max_patches", "is above 1,000"),
+        ("internvl3-8b", {"min_patches": 2}, "min_patches", "only 1 can be read"),
+        ("ovis2-8b", {"use_covering_area_grid": False}, "use_covering", "only true can be read"),
+        ("smolvlm-256m", {"size": {"longest_edge": 20_000}}, "size.longest_edge", "1,000 tiles"),
+        (
+            "llava-next-vicuna-7b",
+            {"image_grid_pinpoints": [[336, 672]]},
+            "image_grid_pinpoints",
+            "is not the list of config.json",
+        ),
         ("smolvlm-256m", {"max_image_size": {"longest_edge": 600}}, "max_image_size", "above the"),
         ("smolvlm-256m", {"do_image_splitting": 1}, "do_image_splitting", "true nor false"),
         ("pixtral-12b", {"size": "large"}, "size", "is not a size"),
@@ -115,8 +130,73 @@ def test_a_processor_that_does_not_fit(
     refusal: Refusal,
 ) -> None:
     error = refusal(content(name), processor)
-    assert error.field.startswith(f"processor.{field}") or "image_size" in error.field
+    assert error.field.startswith(f"processor.{field}")
     assert fragment in str(error)
+
+
+def test_videos(content: Contents) -> None:
+    def limits(name: str, **files: Any) -> tuple[int, int]:
+        video = read_config(content(name), **files).token_rule.video
+        return video.min_pixels, video.max_pixels
+
+    own = {"size": {"shortest_edge": 4_096, "longest_edge": 25_165_824}}
+    assert limits("qwen3-vl-8b", video_processor=own) == (4_096, 25_165_824)
+    assert limits("qwen3-vl-8b", processor={"max_pixels": 9_999}) == (131_072, 786_432)
+    assert limits("qwen2-vl-7b", video_processor=own) == (4_096, 25_165_824)
+    assert limits("qwen2-vl-7b") == (100_352, 602_112)
+    # without a file of their own, Qwen2-VL's videos have the limits of its images
+    images = {"min_pixels": 3_136, "max_pixels": 12_845_056}
+    assert limits("qwen2-vl-7b", processor=images) == (3_136, 12_845_056)
+    told = read_config(content("qwen3-vl-8b")).defaulted
+    assert "video_preprocessor.max_pixels" in told
+
+
+def sizes(path: str, name: str) -> dict[str, int]:
+    """Return `size` of a transformers class, from its source: importing it needs torchvision."""
+    import transformers
+
+    source = Path(transformers.__file__).parent / "models" / path
+    classes = [
+        node for node in ast.walk(ast.parse(source.read_text())) if isinstance(node, ast.ClassDef)
+    ]
+    (found,) = [node for node in classes if node.name == name]
+    for node in found.body:
+        if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "size":
+            result: dict[str, int] = eval(compile(ast.Expression(node.value), path, "eval"), {})
+            return result
+    raise AssertionError(f"{name} has no size")
+
+
+@pytest.mark.parametrize(
+    ("path", "name", "expected"),
+    [
+        (
+            "qwen2_vl/image_processing_pil_qwen2_vl.py",
+            "Qwen2VLImageProcessorPil",
+            rules.QWEN_LIMITS,
+        ),
+        ("qwen2_vl/video_processing_qwen2_vl.py", "Qwen2VLVideoProcessor", rules.QWEN_VIDEO_LIMITS),
+        (
+            "qwen3_vl/video_processing_qwen3_vl.py",
+            "Qwen3VLVideoProcessor",
+            rules.QWEN3_VIDEO_LIMITS,
+        ),
+        ("glm4v/image_processing_pil_glm4v.py", "Glm4vImageProcessorPil", rules.GLM_LIMITS),
+        ("glm4v/video_processing_glm4v.py", "Glm4vVideoProcessor", rules.GLM_VIDEO_LIMITS),
+        ("idefics2/image_processing_pil_idefics2.py", "Idefics2ImageProcessorPil", (378, 980)),
+    ],
+)
+def test_limits_are_those_of_the_class(path: str, name: str, expected: tuple[int, int]) -> None:
+    size = sizes(path, name)
+    assert (size["shortest_edge"], size["longest_edge"]) == expected
+
+
+def test_canvases_are_those_of_the_class() -> None:
+    from transformers import LlavaNextConfig, LlavaOnevisionConfig
+
+    for config in (LlavaNextConfig(), LlavaOnevisionConfig()):
+        read = read_config({"model_type": config.model_type}).token_rule.resolutions
+        assert [list(canvas) for canvas in read] == config.image_grid_pinpoints
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,15 @@ class FastVlm(Parts):
         "lm_head": "head",
     }
 
+    arranges: ClassVar[bool] = False
+
+    @property
+    def title(self) -> str:
+        """The classes that were put together."""
+        inner = self.model.model
+        names = (type(inner.multi_modal_projector).__name__, type(inner.language_model).__name__)
+        return " and ".join(names)
+
     def see(self, plan: TokenPlan) -> int:
         """Run the connector on as many tokens as the encoder leaves."""
         projector = self.model.model.multi_modal_projector

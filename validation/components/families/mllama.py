@@ -33,7 +33,8 @@ class Mllama(Parts):
         """Run encoder and connector; return the keys."""
         model, seen = self.model.model, plan.visual_input
         images, (tiles,) = len(seen.crops_per_image), set(seen.crops_per_image)
-        pixels = self.pixels(seen.crops).unflatten(0, (1, images, tiles))
+        pixels = self.pixels(seen.crops)
+        pixels = pixels.reshape(1, images, tiles, *pixels.shape[1:])
         states = model.vision_model(
             pixel_values=pixels,
             aspect_ratio_ids=self.zeros(1, images),

@@ -20,20 +20,7 @@ class Phi4(Parts):
         "lm_head": "head",
     }
     decoder_path: ClassVar[str] = "model"
-
-    beyond_reason: ClassVar[str] = "the encoder's pooling head runs, and nothing uses its output"
-
-    def beyond(self, plan: TokenPlan, step: int) -> Mapping[str, int]:
-        """Return the pooling head's: a probe attends to the n patches of each crop, then an MLP.
-
-        Per crop 2·(2n + 2)·d² for the projections, 4·n·d for scores and values, 4·d·m.
-        """
-        if step:
-            return {}
-        vision = self.model.config.vision_config
-        d, m = vision.hidden_size, vision.intermediate_size
-        lengths = [rows * columns for rows, columns in plan.visual_input.crops]
-        return {"vision": sum(4 * (n + 1) * d**2 + 4 * n * d + 4 * d * m for n in lengths)}
+    arranges: ClassVar[bool] = False
 
     def see(self, plan: TokenPlan) -> int:
         """Run the encoder on all crops, padding crops included, then the projection.
