@@ -60,7 +60,7 @@ def layer_rows(report: Report, name: Convention) -> list[Row]:
     if name == "exact":  # embedding and final norm have parameters, but no FLOPs
         others = dict.fromkeys([*parameters, *scheduled])
         places += [place for place in others if place not in dense]
-        order = {component: place for place, component in enumerate(COMPONENTS)}
+        order = {component: place for place, component in enumerate((*COMPONENTS, "other"))}
         places.sort(key=lambda place: (order[place[0]], -1 if place[1] is None else place[1]))
     rows = []
     for component, layer in places:

@@ -20,7 +20,10 @@ def parameter_table(report: Report) -> Table:
     parameters = model_parameters(report.model)
     total = sum(parameters.values())
     rows = [(name, f"{count:,}", percent(count, total)) for name, count in parameters.items()]
-    tied = " (head tied to the embedding)" if report.model.decoder.tie_word_embeddings else ""
+    decoder, tied = report.model.decoder, ""
+    if decoder.tie_word_embeddings:
+        stored = ", and stored all the same" if decoder.head_stored else ""
+        tied = f" (head tied to the embedding{stored})"
     return Table(
         f"Parameters{tied}",
         (Column("component", LEFT), Column("parameters"), Column("share")),

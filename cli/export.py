@@ -8,19 +8,25 @@ from collections.abc import Callable, Sequence
 
 from ..costmodel import InvalidInput
 from .document import Column, Document, Table
-from .files import not_the_schedule
+from .files import not_an_input
 from .options import Format, Sink
 
 
-def deliver(sink: Sink, build: Callable[[], Document], schedule: str | None = None) -> None:
+def deliver(
+    sink: Sink,
+    build: Callable[[], Document],
+    schedule: str | None = None,
+    config: str | None = None,
+) -> None:
     """Check where output goes, then do the work, then write it.
 
     Raises:
-        InvalidInput: Nowhere to write, or the file is the `schedule` that the command reads.
+        InvalidInput: Nowhere to write, or the file is the `schedule` or `config` that the command
+            reads.
     """
     form, path = sink.chosen()
     if path:
-        not_the_schedule(path, sink.output, schedule)
+        not_an_input(path, sink.output, schedule, config)
     if path is None and sys.stdout is None:
         raise InvalidInput("--output", None, "is needed: standard output is closed", "name a file")
     text = render(build(), form, to_file=path is not None)

@@ -7,6 +7,14 @@ from pathlib import Path
 
 from ..costmodel import InvalidInput
 
+#: What a config.json is read with.
+_BESIDE_CONFIG = (
+    "config.json",
+    "preprocessor_config.json",
+    "processor_config.json",
+    "video_preprocessor_config.json",
+)
+
 
 def writable(name: str) -> Path:
     """Return the path of an output file that can be created or replaced.
@@ -26,14 +34,25 @@ def writable(name: str) -> Path:
     return path
 
 
-def not_the_schedule(path: Path, name: str | None, schedule: str | None) -> None:
-    """Refuse to write over the schedule that is read.
+def not_an_input(
+    path: Path, name: str | None, schedule: str | None = None, config: str | None = None
+) -> None:
+    """Refuse to write over a file that is read: the schedule, or the files of a model.
 
     Raises:
         InvalidInput: Both are one file.
     """
-    if schedule and path.exists() and Path(schedule).exists() and path.samefile(schedule):
-        raise InvalidInput("--output", name, "is the schedule file", "name another file")
+    if not path.exists():
+        return
+    inputs = [(Path(schedule), "is the schedule file")] if schedule else []
+    if config:
+        given = Path(config)
+        folder = given if given.is_dir() else given.parent
+        read = [given, *(folder / file for file in _BESIDE_CONFIG)]
+        inputs += [(file, "is read for --config") for file in read]
+    for file, problem in inputs:
+        if file.is_file() and path.samefile(file):
+            raise InvalidInput("--output", name, problem, "name another file")
 
 
 def _problem(path: Path) -> str:

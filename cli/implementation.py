@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from ..costmodel import InvalidInput, Model
 from ..costmodel.errors import suggestion
 
-#: key of --implementation: (what a model needs to have, choices; the first is transformers').
-CHOICES: dict[str, tuple[str, tuple[str, str]]] = {
-    "latent": ("latent attention", ("expanded", "absorbed")),
+#: key of --implementation: (what a model needs to have, choices; the first is the default).
+CHOICES: dict[str, tuple[str, tuple[str, ...]]] = {
+    "latent": ("latent attention", ("expanded", "recomputed", "absorbed")),
     "experts": ("experts", ("routed", "all")),
     "adapters": ("low-rank adapters", ("active", "merged")),
 }

@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from .files import not_the_schedule, writable
+from .files import not_an_input, writable
 
 
 def import_preset(file: str, model_id: str | None, output: str | None) -> None:
@@ -18,7 +18,7 @@ def import_preset(file: str, model_id: str | None, output: str | None) -> None:
     """
     path = None if output in (None, "-") else writable(str(output))
     if path is not None:
-        not_the_schedule(path, output, file)
+        not_an_input(path, output, config=file)
     from ..presets.huggingface import read_file, to_toml
 
     model = read_file(file, model_id=model_id)

@@ -28,7 +28,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "validate",
         "Run the model in transformers, count its FLOPs, and compare with the closed form.",
     ),
-    "models": ("models", "List the models that are known, show and compare their figures, import others."),
+    "models": (
+        "models",
+        "List the models that are known, show and compare their figures, import others.",
+    ),
     "methods": ("methods", "List the reduction methods that are known, and show their settings."),
 }
 

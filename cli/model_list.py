@@ -76,7 +76,7 @@ def _row(entry: Entry) -> dict[str, Any]:
         "id": entry.id,
         "family": entry.family,
         "status": entry.status,
-        "unverified": entry.unverified,
+        "unverified": list(entry.unverified),
         "parameters": entry.parameters,
         "default_image": entry.default_image,
         "default_frames": entry.frames,

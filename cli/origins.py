@@ -37,7 +37,7 @@ class Origin:
         """
         name = re.sub(r"^stages\.\d+\.first_layer$", "--prune-layer", error.field)
         name = re.sub(r"^stages\.\d+\.ratio$", "--keep", name)
-        name = name.replace("compress.tokens", "--tokens")
+        name = name.replace("compress.tokens", "--tokens").replace("compress.at", "--tokens-at")
         return InvalidInput(name, error.value, error.problem, error.way_out)
 
 

@@ -210,7 +210,8 @@ class Request:
 
             return read_file(self.config) if self.config else download(str(self.hf))
         if self.model is None:
-            raise InvalidInput("--model", None, "is missing", "see `tokencost models list`")
+            hint = "see `tokencost models list`, or give --config or --hf"
+            raise InvalidInput("--model", None, "is missing", hint)
         return load_model(self.model)
 
     def refuse(self, reason: str, way_out: str, *names: str) -> None:

@@ -41,7 +41,7 @@ def _encoder_text(report: Report) -> str:
     amounts = str(merged[0]) if len(set(merged)) == 1 else compact(merged)
     crops = len(plan.visual_input.crops)
     each = " of each crop" if crops > 1 else ""
-    left = plan.encoder_ffn[vision.contributing_layers - 1] - vision.class_token * crops
+    left = plan.encoder_ffn[vision.contributing_layers - 1] - vision.extra_tokens * crops
     patches = f"{left} of {plan.encoder_positions} patches leave it"
     return f"encoder merges tokens{each} per layer ({amounts}): {patches}"
 

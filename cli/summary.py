@@ -164,7 +164,11 @@ def notes(report: Report, conventions: tuple[Convention, ...]) -> tuple[str, ...
 def provenance(report: Report) -> dict[str, str]:
     """Return the columns that every CSV row begins with."""
     model = report.model
-    return {"model": model.id, "status": model.status, "unverified": " ".join(model.unverified)}
+    columns = {"model": model.id, "status": model.status}
+    columns["unverified"] = " ".join(model.unverified)
+    if model.defaulted:
+        columns["defaulted"] = " ".join(model.defaulted)
+    return columns
 
 
 def floor_payload(report: Report) -> dict[str, Any]:
@@ -211,7 +215,7 @@ def heading(report: Report) -> dict[str, Any]:
 
 
 def _schedule(report: Report) -> dict[str, Any]:
-    schedule, plan = report.schedule, report.scheduled
+    schedule, plan, execution = report.schedule, report.scheduled, report.counting.execution
     return {
         "name": schedule.name if schedule else None,
         "method": method_payload(schedule),
@@ -234,8 +238,8 @@ def _schedule(report: Report) -> dict[str, Any]:
         "connector_tokens": plan.connector_tokens,
         "kv_cache_bytes": {
             "bits": 16,
-            "baseline": kv_cache_bytes(report.model, report.dense),
-            "scheduled": kv_cache_bytes(report.model, plan),
+            "baseline": kv_cache_bytes(report.model, report.dense, 16, execution),
+            "scheduled": kv_cache_bytes(report.model, plan, 16, execution),
         },
     }
 

@@ -60,8 +60,12 @@ def _lengths(report: Report) -> Steps:
     for stage in report.schedule.stages if report.schedule else ():
         left = plan.visual[stage.first_layer]
         amount = _amount(stage, entering, left, rounding)
+        generates = 0 < report.model.decoder.encoder_layers <= stage.first_layer
         if crosses:
             lines.append((f"keys from layer {stage.first_layer} on", amount))
+        elif generates:
+            keys = f"{amount} + {rest} = {left + prompt}"
+            lines.append((f"keys of cross-attention from layer {stage.first_layer} on", keys))
         else:
             length = f"{amount} + {rest} = {left + prompt}"
             lines.append((f"n from layer {stage.first_layer} on", length))

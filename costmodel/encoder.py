@@ -22,7 +22,7 @@ class EncoderTokens(NamedTuple):
     The layers of a second encoder follow those of the first.
 
     Attributes:
-        positions: Patches over all crops, for each encoder.
+        positions: Positions of the patch convolution over all crops, for each encoder.
         tokens: Tokens that attention processes, class tokens included.
         pairs: Query–key pairs, within crops or their windows.
         ffn: Tokens that the FFN processes, after the block's own merging.
@@ -88,6 +88,9 @@ def _dense(vision: VisionEncoder, crops: tuple[Size, ...], seen: VisualInput) ->
         return EncoderTokens((patches,), tokens, counted.layer_pairs(Counter(crops)), tokens, 0)
     if vision.joint is not None:
         own = [rows * columns + vision.extra_tokens for rows, columns in crops]
+        if vision.joint.over == "prompt":  # the patch convolution sees images of one size
+            rows, columns = (max(side) for side in zip(*crops, strict=True))
+            patches = len(crops) * rows * columns
         sequences = vision.joint.sequences(own, seen.crops_per_image)
         tokens = (sum(sequences),) * layers
         pairs = (sum(formulas.square_pairs(n) for n in sequences),) * layers

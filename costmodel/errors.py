@@ -20,7 +20,10 @@ class InvalidInput(TokencostError, ValueError):
         value: What was given; ``None`` when the field is absent.
         problem: What is wrong, as a clause.
         way_out: What to do instead, as a clause.
+        names_spec: Whether `field` is the spec itself, because the problem is no single field's.
     """
+
+    names_spec = False
 
     def __init__(self, field: str, value: object, problem: str, way_out: str) -> None:
         """Keep the parts, so that a front end can rename the field to its own option."""
@@ -43,8 +46,16 @@ class InvalidInput(TokencostError, ValueError):
         inner = first.get("ctx", {}).get("error")
         if isinstance(inner, InvalidInput):
             # The innermost field names itself; its path comes from pydantic.
-            path = [*path, inner.field] if inner.field else path
+            path = [*path, inner.field] if inner.field and not inner.names_spec else path
+        found = cls._first(first, path, spec)
+        found.names_spec = not path  # an outer spec knows it by its own name of the field
+        return found
+
+    @classmethod
+    def _first(cls, first: Any, path: list[str], spec: type[BaseModel]) -> InvalidInput:
+        """Word one complaint of pydantic's."""
         name = ".".join(path) or spec.__name__.lower()
+        inner = first.get("ctx", {}).get("error")
         if isinstance(inner, InvalidInput):
             return cls(name, inner.value, inner.problem, inner.way_out)
         kind = first["type"]

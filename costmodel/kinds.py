@@ -46,17 +46,26 @@ class Kinds:
             InvalidInput: No table, no kind, an unknown kind, or a field that is wrong.
         """
         if isinstance(value, Spec):
-            if getattr(type(value), "part", None) != self.part:
-                raise InvalidInput("", type(value).__name__, f"is not a {self.part}", self._listed)
-            return value
-        if not isinstance(value, Mapping):
-            raise InvalidInput("", None, "is not a table of keys", "give a table of keys")
-        kind = value.get("kind", self.default)
+            return self._known(value)
+        table = _table(value)
+        kind = table.get("kind", self.default)
         if kind is None:
             raise InvalidInput("kind", None, "is missing", self._listed)
         if not isinstance(kind, str):
             raise InvalidInput("kind", kind, "is not a choice", self._listed)
-        return self.spec(kind)(**value)
+        return self.spec(kind)(**table)
+
+    def _known(self, value: Spec) -> Spec:
+        """Return a spec that is of this part, and of the class of its kind."""
+        given = type(value).__name__
+        if getattr(type(value), "part", None) != self.part:
+            raise InvalidInput("", given, f"is not a {self.part}", self._listed)
+        kind = str(getattr(value, "kind", ""))
+        expected = self.spec(kind)
+        if not isinstance(value, expected):
+            way_out = f"build {expected.__name__}, or give a table of keys"
+            raise InvalidInput("kind", kind, f"is not what {given} describes", way_out)
+        return value
 
     def build_all(self, value: object) -> tuple[Spec, ...]:
         """Return the specs of a list of tables.
@@ -71,7 +80,8 @@ class Kinds:
             try:
                 built.append(self.build(item))
             except InvalidInput as error:
-                field = f"{place}.{error.field}" if error.field else str(place)
+                inside = error.field and not error.names_spec
+                field = f"{place}.{error.field}" if inside else str(place)
                 raise InvalidInput(field, error.value, error.problem, error.way_out) from None
         return tuple(built)
 
@@ -92,16 +102,21 @@ def optional(kinds: Kinds) -> Any:
 def lazily(where: str) -> Any:
     """Return the conversion of a part of one kind that most models lack: table → "module:Class".
 
-    None stays None; a list becomes a tuple of parts.
+    None stays None.
     """
 
-    def convert(value: object) -> Any:
-        if value is None:
-            return None
-        module, name = where.split(":")
-        spec: type[Spec] = getattr(import_module(module, __package__), name)
-        kinds = _Single(spec)
-        return kinds.build_all(value) if isinstance(value, list | tuple) else kinds.build(value)
+    def convert(value: object) -> Spec | None:
+        return None if value is None else _Single(where).build(value)
+
+    return convert
+
+
+def lazily_all(where: str) -> Any:
+    """Return the conversion of a list of such parts, which most models have empty."""
+
+    def convert(value: object) -> tuple[Spec, ...]:
+        # An empty list needs no class, whose import a command would wait for.
+        return () if value in ((), []) else _Single(where).build_all(value)
 
     return convert
 
@@ -109,13 +124,23 @@ def lazily(where: str) -> Any:
 class _Single(Kinds):
     """A part of one kind, which needs no name."""
 
-    def __init__(self, spec: type[Spec]) -> None:
-        super().__init__(spec.__name__, {})
-        self._spec = spec
+    def __init__(self, where: str) -> None:
+        super().__init__(where.split(":")[1], {"": where})
 
     def build(self, value: object) -> Spec:
-        if isinstance(value, self._spec):
-            return value
-        if not isinstance(value, Mapping):
-            raise InvalidInput("", None, "is not a table of keys", "give a table of keys")
-        return self._spec(**value)
+        spec = self.spec("")
+        return value if isinstance(value, spec) else spec(**_table(value))
+
+
+def _table(value: object) -> dict[str, Any]:
+    """Return a table of keys; Python itself would refuse keys that are no texts by another error.
+
+    Raises:
+        InvalidInput: It is something else.
+    """
+    if not isinstance(value, Mapping):
+        raise InvalidInput("", None, "is not a table of keys", "give a table of keys")
+    for key in value:
+        if not isinstance(key, str):
+            raise InvalidInput("", key, "is not a known key", "give keys that are texts")
+    return dict(value)

@@ -129,9 +129,9 @@ def lower_vision(model: Model, plan: TokenPlan, counting: Counting) -> Iterator[
                     ),
                 )
             if not contributing:
-                crops = plan.batch * len(seen.crops)
+                queries = plan.batch * len(seen.crops)
                 patches = plan.batch * plan.tower_positions[index]
-                yield from tower.pooling_operators(place, crops, patches)
+                yield from tower.pooling_operators(place, queries, patches)
         first += tower.num_hidden_layers
 
 

@@ -63,5 +63,5 @@ def decoder_parameters(decoder: Decoder) -> int:
 
 
 def head_parameters(decoder: Decoder) -> int:
-    """Return hidden_size · vocab_size: the head's matrix, stored or tied."""
+    """Return (hidden_size + 1 with a bias) · vocab_size: the head, stored or tied."""
     return decoder.head_parameters()

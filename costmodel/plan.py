@@ -204,7 +204,7 @@ def plan(model: Model, workload: Workload, schedule: Schedule | None = None) -> 
                 "leave it out, or merge nothing in the encoder",
             )
         kept = seen.visual_tokens - seen.separator_tokens
-        if frames and (seen.pooled > 1 or kept < seen.connector_tokens):
+        if frames and kept < sum(geometry.tokens(crop) for crop in seen.crops):
             raise InvalidInput(
                 "encoder.merged_per_layer",
                 None,

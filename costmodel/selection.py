@@ -83,6 +83,8 @@ def selection_operators(
             raise _misfit(schedule.selection, problem, f"leave `{other}` or the rule out")
     if rule.primitive == "stages" and not all(layer.in_sequence for layer in plan.layout):
         problem = f"ranks tokens of the LLM's own sequence, which {model.id} keeps images out of"
+        if model.decoder.encoder_layers:
+            problem = f"ranks by a query row of the next token, which {model.id}'s encoder lacks"
         raise _misfit(schedule.selection, problem, "choose another rule, or leave it out")
     joint = attends_jointly(model.vision, plan.visual_input)
     if rule.reads_encoder and (model.vision.kind != "transformer" or joint):
@@ -164,12 +166,16 @@ def _pyramiddrop(
 def _visionzip(
     model: Model, plan: TokenPlan, schedule: Schedule, counting: Counting
 ) -> Iterator[Operator]:
-    vision, merge, batch = model.vision, model.connector.merge_size, plan.batch
+    vision, connector, batch = model.vision, model.connector, plan.batch
     crops, kept = plan.visual_input.crops, plan.entering_visual_tokens
-    place = "before-connector" if merge == 1 else "after-connector"
+    if not connector.per_token and connector.merge_size == 1:
+        problem = f"chooses among tokens of a crop, which {connector.name} replaces by its own"
+        raise _misfit("visionzip", problem, "choose another rule, or leave it out")
+    one_by_one = connector.merge_size == 1
+    place = "before-connector" if one_by_one else "after-connector"
     assert schedule.compress is not None
     if schedule.compress.at != place:
-        what = "encoder tokens" if merge == 1 else "tokens that the connector merged"
+        what = "encoder tokens" if one_by_one else "tokens that the connector merged"
         problem = f"chooses among {what} in {model.id}"
         raise _misfit("visionzip", problem, f'write at = "{place}" in [compress]')
     if kept == plan.dense_visual_tokens:
@@ -179,8 +185,8 @@ def _visionzip(
         raise _misfit("visionzip", problem, f"give a multiple of {len(crops)}")
     per_crop = kept // len(crops)
     contextual = contextual_tokens(per_crop)
-    selectable = int(vision.class_token and merge == 1)  # the class token may be dominant
-    candidates = [rows * columns // merge**2 + selectable for rows, columns in crops]
+    selectable = int(vision.class_token and one_by_one)  # the class token may be dominant
+    candidates = [model.geometry.tokens(crop) + selectable for crop in crops]
     if per_crop > min(candidates):
         problem = f"takes {per_crop:,} tokens of a crop that has {min(candidates):,}"
         raise _misfit("visionzip", problem, f"give at most {min(candidates) * len(crops)}")

@@ -100,8 +100,9 @@ class Counting(Spec):
             self-attention; by default all pairs that the operator is handed.
         logits: Positions that the head prices: the last one, as `generate` does, or all.
         encoder_layers: Encoder layers that transformers computes, or only those that contribute.
-        latent: Latent attention with expanded keys and values, as transformers runs and caches
-            it, or absorbed into queries and outputs.
+        latent: Latent attention with keys and values that are expanded once and cached, as the
+            models' own code does; or recomputed, from cached latents in every forward, as
+            transformers 5.23 does; or absorbed into queries and outputs.
         experts: Expert pairs that the router chooses, or all experts on all tokens.
         adapters: Low-rank adapters beside the weights, or merged into them.
     """
@@ -109,7 +110,7 @@ class Counting(Spec):
     causal: StrictBool = False
     logits: Literal["last", "all"] = "last"
     encoder_layers: Literal["computed", "contributing"] = "computed"
-    latent: Literal["expanded", "absorbed"] = "expanded"
+    latent: Literal["expanded", "recomputed", "absorbed"] = "expanded"
     experts: Literal["routed", "all"] = "routed"
     adapters: Literal["active", "merged"] = "active"
 

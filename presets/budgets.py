@@ -52,7 +52,7 @@ class EnteringTokens(Budget):
         """Return all visual tokens, or what passes the connector if crops share equally."""
         if not self.per_crop:
             return case.visual_tokens
-        return case.patches // case.merge_size**2 * len(case.crops)
+        return min(case.crop_tokens) * len(case.crops)
 
     def primitives(self, case: Case, budget: int) -> Primitives:
         """Return the compression to the budget, which crops share equally if they must."""

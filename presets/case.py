@@ -20,6 +20,8 @@ class Case(NamedTuple):
         layers: Decoder layers T.
         visual_tokens: Dense visual tokens M of a sequence.
         crops: Patch grids that pass the encoder.
+        crop_tokens: Connector tokens that each crop becomes.
+        one_by_one: Whether the connector takes tokens one by one.
         merge_size: Side of the square of patches that the connector makes one token.
         encoder_layers: Encoder layers that contribute.
         class_token: Whether a class token joins the patches of a crop.
@@ -28,6 +30,8 @@ class Case(NamedTuple):
     layers: int
     visual_tokens: int
     crops: tuple[Size, ...]
+    crop_tokens: tuple[int, ...]
+    one_by_one: bool
     merge_size: int
     encoder_layers: int
     class_token: bool
@@ -39,6 +43,8 @@ class Case(NamedTuple):
             layers=model.decoder.num_hidden_layers,
             visual_tokens=dense.dense_visual_tokens,
             crops=dense.visual_input.crops,
+            crop_tokens=tuple(model.geometry.tokens(crop) for crop in dense.visual_input.crops),
+            one_by_one=model.connector.per_token and model.connector.merge_size == 1,
             merge_size=model.connector.merge_size,
             encoder_layers=model.vision.contributing_layers,
             class_token=model.vision.class_token,
@@ -78,6 +84,6 @@ def first_layers(positions: Sequence[int | Fraction], layers: int, *, up: bool) 
 
 def compressed(case: Case, at: Place, **amount: object) -> Primitives:
     """Return the compression to an amount, tokens or ratio, at a place."""
-    one_by_one = at == "one-by-one" and case.merge_size == 1
-    place = "before-connector" if one_by_one else "after-connector"
+    before = at == "one-by-one" and case.one_by_one
+    place = "before-connector" if before else "after-connector"
     return {"compress": Compress(at=place, **amount)}

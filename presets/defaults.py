@@ -68,7 +68,7 @@ class TokensPerCrop(Default):
     def primitives(self, case: Case) -> Primitives:
         """Return the compression to the tokens of all crops."""
         crops = len(case.crops)
-        present = min(case.patches // case.merge_size**2, case.visual_tokens // crops)
+        present = min(*case.crop_tokens, case.visual_tokens // crops)
         each = self.tokens if self.tokens <= present else math.floor(self.otherwise * present)
         return compressed(case, self.at, tokens=max(1, each) * crops)
 

@@ -20,7 +20,7 @@ class Entry(NamedTuple):
     Attributes:
         id, family, status: As in the preset.
         file: The preset's file.
-        unverified: How many figures could not be checked.
+        unverified: Fields that could not be checked against a source.
         parameters: Stored parameters.
         default_image: Height x width of the default image, or of the default video's frames.
         frames: Frames of the default video; 0 for an image.
@@ -31,7 +31,7 @@ class Entry(NamedTuple):
     family: str
     status: str
     file: str
-    unverified: int
+    unverified: tuple[str, ...]
     parameters: int
     default_image: str
     frames: int
@@ -45,4 +45,4 @@ def read_index(models: Path) -> dict[str, Entry]:
         rows = json.loads((models / NAME).read_text(encoding="utf-8"))
     except FileNotFoundError:
         return {}
-    return {row["id"]: Entry(**row) for row in rows}
+    return {row["id"]: Entry(**{**row, "unverified": tuple(row["unverified"])}) for row in rows}

@@ -7,7 +7,7 @@ import json
 from ..costmodel import Model, Workload, model_parameters, plan
 from .files import replace
 from .index import NAME, Entry
-from .loader import MODELS, listed_by_file, load_model
+from .loader import MODELS, load_file
 
 
 def entry_of(model: Model, file: str) -> Entry:
@@ -19,7 +19,7 @@ def entry_of(model: Model, file: str) -> Entry:
         family=model.family,
         status=model.status,
         file=file,
-        unverified=len(model.unverified),
+        unverified=model.unverified,
         parameters=sum(model_parameters(model).values()),
         default_image=f"{height}x{width}",
         frames=dense.frames,
@@ -30,9 +30,9 @@ def entry_of(model: Model, file: str) -> Entry:
 def index_text() -> str:
     """Return the index as it should be."""
     entries = [
-        entry_of(load_model(model_id), path.name)
-        for path, ids in listed_by_file()
-        for model_id in ids
+        entry_of(model, path.name)
+        for path in sorted(MODELS.glob("*.toml"))
+        for model in load_file(path)
     ]
     lines = [json.dumps(entry._asdict(), ensure_ascii=False) for entry in entries]
     return "[\n" + ",\n".join(lines) + "\n]\n"

@@ -42,6 +42,16 @@ def load_model(model_id: str) -> Model:
     raise UnknownName("model", model_id, list_models(), "tokencost models list")
 
 
+def load_file(path: Path) -> list[Model]:
+    """Return the models of one preset file, such as `models import` writes.
+
+    Raises:
+        TokencostError: The file is wrong; the message names file, model and field.
+    """
+    content = _read(path)
+    return [_build(path, model_id, content) for model_id in content["models"]]
+
+
 def index_entries() -> list[Entry]:
     """Return the index's entries, or those of presets that have none yet."""
     indexed = read_index(MODELS)
@@ -49,16 +59,7 @@ def index_entries() -> list[Entry]:
         return list(indexed.values())
     from .indexing import entry_of  # a folder of presets that was never indexed
 
-    return [
-        entry_of(load_model(model_id), path.name)
-        for path, ids in listed_by_file()
-        for model_id in ids
-    ]
-
-
-def listed_by_file() -> list[tuple[Path, list[str]]]:
-    """Return the files of presets with the ids that each holds."""
-    return [(path, list(_read(path)["models"])) for path in _family_files()]
+    return [entry_of(model, path.name) for path in _family_files() for model in load_file(path)]
 
 
 def _candidates(model_id: str) -> list[Path]:

@@ -15,7 +15,8 @@ from ..costmodel.tokens.base import Size
 from .adapters import ADAPTERS
 from .build import build, make_experts_countable
 from .counters import Count, CounterName, count
-from .forward import EXPERTS, ROTARY, Driver, Place, Prefilled, component_of
+from .forward import EXPERTS, ROTARY, Driver, Place, component_of
+from .layers import Prefilled
 from .memory import working_bytes
 from .reduced import reduced
 from .reduction import Reduction
@@ -125,25 +126,6 @@ def check(report: Report) -> None:
             "leaves out layers that the model runs",
             "leave it out",
         )
-    if report.scheduled.frames:
-        raise InvalidInput(
-            "--frames", report.scheduled.frames, "cannot be run", "give images (--image-size)"
-        )
-    if report.workload.processor.tiles != "padded":
-        raise InvalidInput(
-            "--tiles",
-            report.workload.processor.tiles,
-            "leaves out tiles that the model runs",
-            "leave it out",
-        )
-    execution = report.counting.execution
-    if execution != Counting().execution:
-        name, value = next(
-            (name, value)
-            for name, value in execution._asdict().items()
-            if value != getattr(Counting(), name)
-        )
-        raise InvalidInput(f"--{name}", value, "is not what transformers runs", "leave it out")
     if min(report.scheduled.query) == 0:
         raise InvalidInput(
             "schedule",

@@ -174,7 +174,8 @@ def decode_layers(
                 position = position.new_full(position.shape, start)
             tables[start, kind] = adapter.tables(states, position + prefilled.steps, kind)
         window = adapter.window if kind == SLIDING else None
-        keys = 1 + int(prefilled.cache.layers[index].keys.shape[-2])
+        cached: Any = prefilled.cache.layers[index]
+        keys = 1 + int(cached.keys.shape[-2])
         states = layer(
             states,
             attention_mask=decoding_mask(window, keys, attention, states),

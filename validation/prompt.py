@@ -184,4 +184,4 @@ def _layers_of(rows: Tensor, width: int) -> Tensor | None:
     """Return what rows [B, n, layers · width] add in each layer, [layers, B, n, width]."""
     if not rows.shape[-1]:
         return None
-    return rows.unflatten(-1, (-1, width)).permute(2, 0, 1, 3)
+    return rows.reshape(*rows.shape[:2], -1, width).permute(2, 0, 1, 3)

@@ -117,7 +117,8 @@ def _feed_forward(full: Decoder, hidden: int) -> FeedForward:
         changes["shared_intermediate_size"] = _up(hidden * shared)
         while changes["intermediate_size"] == hidden:
             changes["intermediate_size"] += _STEP
-    return resized(network, **changes)
+    small: FeedForward = resized(network, **changes)
+    return small
 
 
 def _vision(model: Model, width: int, decoder: Decoder) -> VisionEncoder:

@@ -63,6 +63,7 @@ def cost(
         sink,
         lambda: document(request.report(), chosen, step, per_layer, explain),
         request.schedule,
+        request.config,
     )
 
 
@@ -103,7 +104,8 @@ def document(
 
 def _kv_cache(report: Report) -> str:
     dense, scheduled = (
-        kv_cache_bytes(report.model, plan) for plan in (report.dense, report.scheduled)
+        kv_cache_bytes(report.model, plan, 16, report.counting.execution)
+        for plan in (report.dense, report.scheduled)
     )
     kept = f", {scheduled:,} scheduled" if report.schedule else ""
     return f"{dense:,} bytes{kept} after the prefill, at 16 bit"

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from ...costmodel.flops import CONVENTIONS
-from ..files import not_the_schedule
+from ..files import not_an_input
 from ..options import COUNTING, OUTPUT, Text, one_of, option, shares
 from ..plots.figure import figure_file, save
 from ..request import Request
@@ -41,7 +41,7 @@ def layers_command(
     if request.new_tokens != "1":
         request.refuse("has no effect on a figure of the prefill", "leave it out", "new_tokens")
     path = figure_file(output)
-    not_the_schedule(path, output, request.schedule)
+    not_an_input(path, output, request.schedule, request.config)
     report = request.report()
     from ..plots.layers import draw
 

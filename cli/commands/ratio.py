@@ -31,7 +31,7 @@ def ratio(request: Request, sink: Sink, convention: ConventionOption = None) -> 
     """
     chosen = conventions(convention)
     request.refuse_unused(chosen)
-    deliver(sink, lambda: document(request.report(), chosen), request.schedule)
+    deliver(sink, lambda: document(request.report(), chosen), request.schedule, request.config)
 
 
 def document(report: Report, chosen: tuple[Convention, ...]) -> Document:

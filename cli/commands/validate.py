@@ -110,7 +110,7 @@ def validate(
         return document(report, results)
 
     results: list[Comparison] = []
-    deliver(sink, build, request.schedule)
+    deliver(sink, build, request.schedule, request.config)
     wrong = [row for result in results for row in result.rows if row.difference]
     if wrong:
         typer.echo(f"error: {len(wrong)} differences from the closed form; please report", err=True)

@@ -83,13 +83,14 @@ def _bars(axis: Axes, stack: dict[str, dict[int, Any]], power: int) -> None:
     for side, alpha in (("baseline", PALE), ("scheduled", 1.0)):
         if side == "baseline" and not pruned:
             continue
-        layers, bottom = list(stack[side]), [0.0] * len(stack[side])
+        drawn, bottom = list(stack[side]), [0.0] * len(stack[side])
         for part in PARTS:
-            heights = [stack[side][layer].get(part, 0) / 10**power for layer in layers]
+            heights = [stack[side][layer].get(part, 0) / 10**power for layer in drawn]
             style: Any = {"width": 0.86, "color": COLOURS[part], "linewidth": 0}
-            axis.bar(layers, heights, bottom=bottom, alpha=alpha, **style)
+            axis.bar(drawn, heights, bottom=bottom, alpha=alpha, **style)
             bottom = [low + height for low, height in zip(bottom, heights, strict=True)]
-    baseline = [sum(parts.values()) / 10**power for parts in stack["baseline"].values()]
+    layers = range(max(stack["baseline"]) + 1)  # layers that are left out are 0
+    baseline = [sum(stack["baseline"].get(layer, {}).values()) / 10**power for layer in layers]
     edges = [layer - 0.5 for layer in range(len(baseline) + 1)]
     axis.stairs(baseline, edges, color="black", linewidth=1.0)
     axis.set_xlim(-0.7, len(baseline) - 0.3)
@@ -126,8 +127,7 @@ def _title(report: Report, convention: Convention) -> str:
     if convention == "exact":
         lines.append(counted(report))
         lines.append(_not_drawn(report))
-    if report.model.unverified:
-        lines.append(f"unverified figures: {', '.join(report.model.unverified)}")
+    lines += report.model.uncertainty
     return "\n".join(textwrap.fill(line, TITLE_WIDTH, subsequent_indent="    ") for line in lines)
 
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple,
 
 from pydantic import Field, StrictBool, model_validator
 
-from ..kinds import Kinds, lazily
+from ..errors import InvalidInput
+from ..kinds import Kinds, lazily, lazily_all
 from ..numeric import Converted, Count, Positive, Spec
 from ..operators import Attention as AttentionOperator
 from ..operators import Component, Linear, Operator, Part
@@ -46,10 +47,20 @@ def norm_parameters(norm: Norm, width: int) -> int:
     return width * (2 if norm == "layer" else 1)
 
 
+def undivided(key_value_heads: int, heads: int) -> InvalidInput:
+    """Return the error that key/value heads do not divide the query heads."""
+    return InvalidInput(
+        "num_key_value_heads",
+        key_value_heads,
+        f"does not divide num_attention_heads {heads}",
+        "give a divisor of it",
+    )
+
+
 class Execution(NamedTuple):
     """How an implementation runs what can be run in more than one way; see `Counting`."""
 
-    latent: Literal["expanded", "absorbed"] = "expanded"
+    latent: Literal["expanded", "recomputed", "absorbed"] = "expanded"
     experts: Literal["routed", "all"] = "routed"
     adapters: Literal["active", "merged"] = "active"
 
@@ -115,10 +126,7 @@ class Attention(Spec):
     @model_validator(mode="after")
     def _heads_divide(self) -> Self:
         if self.num_attention_heads % self.num_key_value_heads:
-            raise ValueError(
-                f"num_key_value_heads {self.num_key_value_heads} does not divide "
-                f"num_attention_heads {self.num_attention_heads}"
-            )
+            raise undivided(self.num_key_value_heads, self.num_attention_heads)
         return self
 
     @property
@@ -223,6 +231,12 @@ class Block(NamedTuple):
     norms: int
     extra_parameters: int
 
+    @property
+    def adaptable(self) -> bool:
+        """Whether it has the linears that an adapter stands beside."""
+        attends = self.attention is not None and self.attention.kind == "heads"
+        return attends and self.feed_forward.kind == "dense"
+
     def operators(
         self, place: Place, hidden: int, tokens: Tokens, adapter: Adapter | None = None
     ) -> Iterator[Operator]:
@@ -271,11 +285,11 @@ class Transformer(Spec):
     norm: Norm
     norms_per_block: Count = 2
     variants: Annotated[
-        tuple[Variant, ...], Converted(lazily(".architecture.variants:Variant"))
+        tuple[Variant, ...], Converted(lazily_all(".architecture.variants:Variant"))
     ] = ()
     adapter: Annotated[Adapter | None, Converted(lazily(".architecture.variants:Adapter"))] = None
     extra_parameters: Annotated[
-        tuple[ExtraParameters, ...], Converted(lazily(".architecture.variants:ExtraParameters"))
+        tuple[ExtraParameters, ...], Converted(lazily_all(".architecture.variants:ExtraParameters"))
     ] = ()
     source: Sources
 
@@ -284,10 +298,25 @@ class Transformer(Spec):
         seen: set[int] = set()
         for place, variant in enumerate(self.variants):
             for layer in variant.layers:
-                if layer >= self.num_hidden_layers or layer in seen:
-                    problem = "is in two variants" if layer in seen else "does not exist"
-                    raise ValueError(f"variants.{place}.layers: layer {layer} {problem}")
+                problem = "does not exist" if layer >= self.num_hidden_layers else ""
+                if layer in seen:
+                    problem = "is in two variants"
+                if problem:
+                    raise InvalidInput(
+                        f"variants.{place}.layers",
+                        None,
+                        f"cannot be priced, because layer {layer} {problem}",
+                        f"name each layer from 0 to {self.num_hidden_layers - 1} once at most",
+                    )
                 seen.add(layer)
+        if self.adapter is not None and not all(block.adaptable for block in self.blocks):
+            raise InvalidInput(
+                "adapter",
+                None,
+                "stands beside something else than self-attention of kind heads and a "
+                "feed-forward network of kind dense in some layer",
+                "leave it out, and name its weights in extra_parameters",
+            )
         return self
 
     @property

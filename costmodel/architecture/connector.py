@@ -48,8 +48,9 @@ class Connector(Spec):
 
     @property
     def per_token(self) -> bool:
-        """Whether every stage works on any set of tokens."""
-        return all(stage.per_token for stage in self.stages)
+        """Whether every stage works on any set of tokens, those of DeepStack's mergers too."""
+        mergers = self.deepstack.stages if self.deepstack is not None else ()
+        return all(stage.per_token for stage in (*self.stages, *mergers))
 
     def connected(self, grid: Size) -> Size:
         """Return the grid of connector tokens that a crop's grid becomes."""

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import StrictBool, model_validator
 
+from ..errors import InvalidInput
 from ..kinds import lazily
 from ..numeric import Converted, Count, Positive
 from .blocks import Transformer, norm_parameters
@@ -47,19 +48,75 @@ class Decoder(Transformer):
 
     @model_validator(mode="after")
     def _layers_fit(self) -> Decoder:
+        last = self.num_hidden_layers - 1
+        if self.sliding_window and max(self.sliding_window.layers) > last:
+            raise InvalidInput(
+                "sliding_window.layers",
+                max(self.sliding_window.layers),
+                f"names a layer beyond the last, {last}",
+                f"name layers from 0 to {last}",
+            )
+        if self.head_stored and not self.tie_word_embeddings:
+            raise InvalidInput(
+                "head_stored",
+                True,
+                "says that a tied head is stored again, but tie_word_embeddings is false",
+                "leave it out: an untied head is stored anyway",
+            )
+        self._sources_fit()
         if self.encoder_layers:
-            if self.encoder_layers >= self.num_hidden_layers:
-                raise ValueError(
-                    f"encoder_layers {self.encoder_layers} leaves no layer that generates"
-                )
-            generating = self.blocks[self.encoder_layers :]
-            if any(block.cross_attention is None for block in generating):
-                raise ValueError("encoder_layers without cross-attention in every later layer")
-        if self.sliding_window and max(self.sliding_window.layers, default=0) >= (
-            self.num_hidden_layers
-        ):
-            raise ValueError("sliding_window.layers names a layer beyond the last")
+            self._encoder_fits()
+        if self.bidirectional == "images" and self.crosses:
+            raise InvalidInput(
+                "bidirectional",
+                "images",
+                "is given, but this decoder reads images by cross-attention",
+                "leave it out",
+            )
         return self
+
+    def _sources_fit(self) -> None:
+        """Check that all cross-attention reads one sequence."""
+        sources = {
+            variant.cross_attention.source_size or self.hidden_size
+            for variant in self.variants
+            if variant.cross_attention is not None
+        }
+        if len(sources) > 1:
+            raise InvalidInput(
+                "variants",
+                None,
+                f"attend to sequences of {' and '.join(map(str, sorted(sources)))} features",
+                "give all cross_attention the same source_size",
+            )
+        if self.encoder_layers and sources - {self.hidden_size}:
+            raise InvalidInput(
+                "variants",
+                None,
+                f"attend to {sources.pop()} features, but the LLM's own encoder hands on "
+                f"{self.hidden_size}",
+                "leave cross_attention.source_size out",
+            )
+
+    def _encoder_fits(self) -> None:
+        """Check the layers of an encoder–decoder: the later ones read the encoder's output."""
+        if self.encoder_layers >= self.num_hidden_layers:
+            raise InvalidInput(
+                "encoder_layers",
+                self.encoder_layers,
+                f"leaves no layer that generates, of num_hidden_layers {self.num_hidden_layers}",
+                "give fewer",
+            )
+        for layer, block in enumerate(self.blocks):
+            inside = layer < self.encoder_layers
+            if inside == (block.cross_attention is not None):
+                problem = "has" if inside else "lacks"
+                raise InvalidInput(
+                    "encoder_layers",
+                    self.encoder_layers,
+                    f"does not fit the variants: layer {layer} {problem} cross-attention",
+                    "give cross_attention to the layers behind the encoder, and to no other",
+                )
 
     @property
     def crosses(self) -> bool:
@@ -77,5 +134,5 @@ class Decoder(Transformer):
         return rows * self.hidden_size + norm_parameters(self.norm, self.hidden_size) + self.extra
 
     def head_parameters(self) -> int:
-        """Return the head's matrix and bias, stored or tied."""
+        """Return (hidden_size + 1 with a bias) · vocab_size: the head, stored or tied."""
         return (self.hidden_size + self.head_bias) * self.vocab_size

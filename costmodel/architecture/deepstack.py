@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated
+from typing import Annotated, Self
+
+from pydantic import model_validator
 
 from ..connectors.base import STAGES, Flow, Stage
+from ..errors import InvalidInput
 from ..numeric import Converted, Count, Spec
 from ..operators import Operator
 
@@ -21,6 +24,15 @@ class DeepStack(Spec):
 
     encoder_layers: tuple[Count, ...]
     stages: Annotated[tuple[Stage, ...], Converted(STAGES.build_all)]
+
+    @model_validator(mode="after")
+    def _taps_differ(self) -> Self:
+        taps = self.encoder_layers
+        if not taps or len(set(taps)) < len(taps):
+            problem = "names a layer twice" if taps else "names no layer"
+            way_out = "name each tapped layer once" if taps else "name one, or drop deepstack"
+            raise InvalidInput("encoder_layers", taps or None, problem, way_out)
+        return self
 
     def operators(self, flow: Flow) -> Iterator[Operator]:
         """Yield what the mergers compute."""

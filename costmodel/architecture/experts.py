@@ -7,6 +7,7 @@ from typing import Literal, Self
 
 from pydantic import StrictBool, model_validator
 
+from ..errors import InvalidInput
 from ..numeric import Count, Positive
 from ..operators import Operator, Part
 from .blocks import FeedForward, Place, linear_parameters
@@ -33,9 +34,18 @@ class Experts(FeedForward):
     @model_validator(mode="after")
     def _experts_exist(self) -> Self:
         if self.num_experts_per_tok > self.num_experts:
-            raise ValueError(
-                f"num_experts_per_tok {self.num_experts_per_tok} exceeds "
-                f"num_experts {self.num_experts}"
+            raise InvalidInput(
+                "num_experts_per_tok",
+                self.num_experts_per_tok,
+                f"exceeds num_experts {self.num_experts}",
+                "give at most as many",
+            )
+        if self.shared_gate and not self.shared_intermediate_size:
+            raise InvalidInput(
+                "shared_gate",
+                True,
+                "is given without shared experts, which it scales",
+                "add shared_intermediate_size",
             )
         return self
 

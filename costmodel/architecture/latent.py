@@ -7,6 +7,7 @@ from typing import Literal, Self
 
 from pydantic import StrictBool, model_validator
 
+from ..errors import InvalidInput
 from ..numeric import Positive
 from ..operators import Attention as AttentionOperator
 from ..operators import Operator, Part
@@ -22,8 +23,11 @@ class LatentAttention(Attention):
         expanded   hidden·(c + d_r) + c·h·(d_n + d_v), then pairs·h·(d_n + d_r + d_v)
         absorbed   hidden·(c + d_r) + h·c·(d_n + d_v) per query, then pairs·h·(2c + d_r)
 
-    transformers expands and caches expanded keys and values: h·(d_n + d_r + d_v) per token;
-    absorbed caches the latent: c + d_r. Source: DeepSeek-V2 (arXiv 2405.04434), section 2.1.
+    Expanded, keys and values are cached: h·(d_n + d_r + d_v) values per token, as in the models'
+    own code. Recomputed is expanded from cached latents, c + d_r per token, in every forward, over
+    all keys, as in transformers 5.23. Absorbed caches the latents too.
+
+    Source: DeepSeek-V2 (arXiv 2405.04434), section 2.1; transformers 5.23 modeling_deepseek_v3.py.
 
     Attributes:
         kv_lora_rank: Features c of the latent.
@@ -43,11 +47,19 @@ class LatentAttention(Attention):
     @model_validator(mode="after")
     def _sizes_fit(self) -> Self:
         if self.qk_rope_head_dim >= self.head_dim:
-            raise ValueError(
-                f"qk_rope_head_dim {self.qk_rope_head_dim} is not below head_dim {self.head_dim}"
+            raise InvalidInput(
+                "qk_rope_head_dim",
+                self.qk_rope_head_dim,
+                f"is not below head_dim {self.head_dim}",
+                "give the rotary part alone there, and both parts as head_dim",
             )
         if self.num_key_value_heads != self.num_attention_heads:
-            raise ValueError("latent attention has as many key/value heads as query heads")
+            raise InvalidInput(
+                "num_key_value_heads",
+                self.num_key_value_heads,
+                "is wrong: latent attention has as many key/value heads as query heads",
+                f"give {self.num_attention_heads}",
+            )
         return self
 
     @property
@@ -64,7 +76,7 @@ class LatentAttention(Attention):
 
     def cached_values(self, execution: Execution) -> int:
         """Return h · (d_n + d_r + d_v) values expanded, c + d_r absorbed."""
-        if execution.latent == "absorbed":
+        if execution.latent != "expanded":
             return self.kv_lora_rank + self.qk_rope_head_dim
         return self.query_width + self._value_width
 
@@ -94,7 +106,12 @@ class LatentAttention(Attention):
             )
             yield place.linear(part, "absorbed key", heads * tokens.query, self._nope, latent)
         else:
-            yield from self.key_projections(place, hidden, tokens.key, part)
+            recomputed = place.execution.latent == "recomputed"
+            expanded = tokens.keys_read if recomputed else tokens.key
+            yield place.linear(
+                part, "key-value latent", tokens.key, hidden, latent + self.qk_rope_head_dim
+            )
+            yield place.linear(part, "key-value expansion", expanded, latent, self._expanded_width)
         yield AttentionOperator(
             component=place.component,
             layers=place.layers,

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Self
+
+from pydantic import model_validator
+
+from ..errors import InvalidInput
 from ..numeric import Count, Positive, Spec
 
 
@@ -17,3 +22,11 @@ class SlidingWindow(Spec):
 
     size: Positive
     layers: tuple[Count, ...]
+
+    @model_validator(mode="after")
+    def _layers_differ(self) -> Self:
+        if not self.layers or len(set(self.layers)) < len(self.layers):
+            problem = "names a layer twice" if self.layers else "names no layer"
+            way_out = "name each layer once" if self.layers else "name one, or drop sliding_window"
+            raise InvalidInput("layers", None, problem, way_out)
+        return self

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import Field, StrictBool
+from pydantic import Field, StrictBool, model_validator
 
+from ..errors import InvalidInput
 from ..kinds import lazily, optional
 from ..numeric import Converted, Count, Positive, Spec
 from ..operators import Attention as AttentionOperator
@@ -22,6 +23,7 @@ from .blocks import (
     Tokens,
     linear_parameters,
     norm_parameters,
+    undivided,
 )
 
 
@@ -61,6 +63,12 @@ class CrossAttention(Spec):
     source_norm: StrictBool = False
     gates: Count = 0
     cached: StrictBool = True
+
+    @model_validator(mode="after")
+    def _heads_divide(self) -> Self:
+        if self.num_attention_heads % self.num_key_value_heads:
+            raise undivided(self.num_key_value_heads, self.num_attention_heads)
+        return self
 
     @property
     def query_width(self) -> int:
@@ -133,6 +141,29 @@ class Variant(Spec):
     feed_forward: Annotated[FeedForward | None, Converted(optional(FEED_FORWARDS))] = None
     norms: Count | None = None
     extra_parameters: Count = 0
+
+    @model_validator(mode="after")
+    def _parts_belong_together(self) -> Self:
+        crosses = self.cross_attention is not None
+        if not crosses and self.cross_feed_forward is not None:
+            raise InvalidInput(
+                "cross_feed_forward",
+                None,
+                "is given without cross_attention, to which it belongs",
+                "add cross_attention, or call it feed_forward",
+            )
+        if not crosses and not self.self_attention:
+            raise InvalidInput(
+                "self_attention", False, "leaves layers without attention", "add cross_attention"
+            )
+        if self.attention is not None and not self.self_attention:
+            raise InvalidInput(
+                "attention",
+                None,
+                "is given, but self_attention is false",
+                "leave one of the two out",
+            )
+        return self
 
 
 class Adapter(Spec):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
 
 from pydantic import StrictBool, model_validator
 
+from ..errors import InvalidInput
 from ..kinds import Kinds, lazily
 from ..numeric import Converted, Count, Positive, Spec
 from ..operators import Convolution, Operator
@@ -90,21 +91,54 @@ class VisionEncoder(Transformer):
     @model_validator(mode="after")
     def _layers_exist(self) -> Self:
         if self.contributing_layers > self.num_hidden_layers:
-            raise ValueError(
-                f"contributing_layers {self.contributing_layers} exceeds "
-                f"num_hidden_layers {self.num_hidden_layers}"
+            raise InvalidInput(
+                "contributing_layers",
+                self.contributing_layers,
+                f"exceeds num_hidden_layers {self.num_hidden_layers}",
+                f"give at most {self.num_hidden_layers}",
             )
-        if self.windows and max(self.windows.full_attention_layers, default=0) >= (
-            self.num_hidden_layers
-        ):
-            raise ValueError(
-                f"windows.full_attention_layers {self.windows.full_attention_layers} "
-                f"names a layer beyond the last, {self.num_hidden_layers - 1}"
-            )
-        if self.windows and self.extra_tokens:
-            raise ValueError("a class_token beside windows is not understood")
+        for place, variant in enumerate(self.variants):
+            if variant.cross_attention is not None:
+                raise InvalidInput(
+                    f"variants.{place}.cross_attention",
+                    None,
+                    "has no other sequence to attend to in a vision encoder",
+                    "leave it out",
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _tokens_fit(self) -> Self:
+        if self.windows is not None:
+            full, last = self.windows.full_attention_layers, self.num_hidden_layers - 1
+            if max(full, default=0) > last:
+                raise InvalidInput(
+                    "windows.full_attention_layers",
+                    list(full),
+                    f"names a layer beyond the last, {last}",
+                    f"name layers from 0 to {last}",
+                )
+            if self.extra_tokens:
+                raise InvalidInput(
+                    "windows",
+                    None,
+                    "stands beside a class_token or register_tokens, which belong to no window",
+                    "leave one of them out",
+                )
+            if self.joint is not None:
+                raise InvalidInput(
+                    "windows",
+                    None,
+                    "stands beside joint, but windows lie inside one crop",
+                    "leave one of the two out",
+                )
         if self.class_token_kept and not self.class_token:
-            raise ValueError("class_token_kept without class_token")
+            raise InvalidInput(
+                "class_token_kept",
+                True,
+                "is given, but class_token is false",
+                "set both, or neither",
+            )
         return self
 
     @property
@@ -145,7 +179,7 @@ class VisionEncoder(Transformer):
         return self.blocks[layer].operators(place, self.hidden_size, tokens, self.adapter)
 
     def pooling_operators(self, place: Place, crops: int, patches: int) -> Iterator[Operator]:
-        """Yield the pooling head: a learned query per crop reads its patches, then passes an FFN."""
+        """Yield the pooling head: a learned query per crop reads its patches and passes an FFN."""
         if not self.pooling_head:
             return
         tokens = Tokens(query=crops, key=patches, ffn=crops, keys_read=patches, pairs=patches)

@@ -9,6 +9,7 @@ from typing import Literal, Self
 from pydantic import StrictBool, model_validator
 
 from ..architecture.blocks import linear_parameters, norm_parameters
+from ..errors import InvalidInput
 from ..numeric import Count, Positive
 from ..operators import Attention, Operator
 from ..tokens.base import Size
@@ -123,9 +124,11 @@ class TokenPackerStage(Stage):
     @model_validator(mode="after")
     def _heads_divide(self) -> Self:
         if self.hidden_size % self.num_attention_heads:
-            raise ValueError(
-                f"num_attention_heads {self.num_attention_heads} does not divide "
-                f"hidden_size {self.hidden_size}"
+            raise InvalidInput(
+                "num_attention_heads",
+                self.num_attention_heads,
+                f"does not divide hidden_size {self.hidden_size}",
+                "give a divisor of it",
             )
         return self
 

@@ -9,6 +9,7 @@ from typing import ClassVar, Literal, Self
 from pydantic import StrictBool, model_validator
 
 from ..architecture.blocks import linear_parameters
+from ..errors import InvalidInput
 from ..numeric import Positive
 from ..operators import Operator
 from ..tokens.base import Size
@@ -17,6 +18,9 @@ from .base import Flow, Stage
 
 class ConvolutionStage(Stage):
     """A convolution over each crop's grid, padded so that stride 1 keeps the grid.
+
+    A side of n tokens becomes ⌊n / stride⌋. That is exact where stride divides n, as in the models
+    that have such a stage; elsewhere an odd kernel with half-kernel padding gives ⌈n / stride⌉.
 
     Attributes:
         kernel_size, stride: Sides of kernel and step.
@@ -36,7 +40,13 @@ class ConvolutionStage(Stage):
     @model_validator(mode="after")
     def _groups_divide(self) -> Self:
         if self.in_features % self.groups or self.out_features % self.groups:
-            raise ValueError(f"groups {self.groups} does not divide the features")
+            raise InvalidInput(
+                "groups",
+                self.groups,
+                f"does not divide both in_features {self.in_features} and out_features "
+                f"{self.out_features}",
+                "give a divisor of both",
+            )
         return self
 
     @property
@@ -45,7 +55,7 @@ class ConvolutionStage(Stage):
         return self.stride
 
     def grid(self, grid: Size) -> Size:
-        """Return the grid of positions; a remainder is cut off."""
+        """Return ⌊side / stride⌋ for both sides."""
         return grid[0] // self.stride, grid[1] // self.stride
 
     def leaving(self, width: int) -> int:

@@ -19,6 +19,7 @@ from ..architecture.blocks import (
     norm_parameters,
 )
 from ..architecture.variants import CrossAttention
+from ..errors import InvalidInput
 from ..numeric import Converted, Count, Positive
 from ..operators import Operator
 from ..tokens.base import Size
@@ -69,7 +70,12 @@ class QFormerStage(Stage):
     @model_validator(mode="after")
     def _positions_have_words(self) -> Self:
         if self.position_embeddings and not self.vocab_size:
-            raise ValueError("position_embeddings without vocab_size: no instruction is read")
+            raise InvalidInput(
+                "position_embeddings",
+                self.position_embeddings,
+                "is given without vocab_size: no instruction is read",
+                "add vocab_size, or leave it out",
+            )
         return self
 
     @property

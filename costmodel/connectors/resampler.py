@@ -17,6 +17,7 @@ from ..architecture.blocks import (
     norm_parameters,
 )
 from ..architecture.variants import CrossAttention
+from ..errors import InvalidInput
 from ..kinds import optional
 from ..numeric import Converted, Count, Positive
 from ..operators import Operator
@@ -69,8 +70,11 @@ class ResamplerStage(Stage):
     def _keys_alike(self) -> Self:
         source = self.attention.source_size or self.hidden_size
         if self.latents_are_keys and source != self.hidden_size:
-            raise ValueError(
-                f"latents_are_keys needs attention.source_size {self.hidden_size}, not {source}"
+            raise InvalidInput(
+                "attention.source_size",
+                source,
+                "differs from hidden_size, but latents_are_keys puts both in one sequence",
+                f"give {self.hidden_size}",
             )
         return self
 

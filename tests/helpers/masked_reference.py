@@ -49,7 +49,9 @@ class Sight(NamedTuple):
         near = torch.ones_like(seen)
         if window is not None:
             near = rank[:, :, None] - rank[:, None, :] < window
-        together = (self.blocks[:, :, None] == self.blocks[:, None, :]) & (self.blocks >= 0)[..., None]
+        together = (self.blocks[:, :, None] == self.blocks[:, None, :]) & (self.blocks >= 0)[
+            ..., None
+        ]
         seen = (seen & near) | together if self.prefix else (seen | together) & near
         hidden = ~(seen & self.shown[:, None, :])[:, None]
         mask = torch.zeros(hidden.shape, dtype=states.dtype)

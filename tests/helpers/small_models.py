@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cache
 from typing import Any, Literal, NamedTuple
 
-from small_figures import LAYERS, figures_of
+from small_figures import figures_of
 from vlm_tokencost.validation.build import build_from_config, make_experts_countable
 from vlm_tokencost.validation.forward import Driver
 from vlm_tokencost.validation.prompt import Request

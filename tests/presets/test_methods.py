@@ -216,7 +216,7 @@ def obstacle(name, model):
     if name in ("fastv", "pyramiddrop", "sparsevlm") and decoder.crosses:
         return "selection"  # no attention row over visual tokens
     if name == "visionzip" and not connector.per_token and connector.merge_size == 1:
-        return "compress.at"  # queries that need whole crops
+        return "selection"  # queries that stand for whole crops
     if name == "visionzip" and not plain_tower:
         return "selection"
     one_to_one = connector.merge_size == 1 and connector.per_token

@@ -19,11 +19,13 @@ from vlm_tokencost.costmodel import (
     Workload,
     evaluate,
 )
+from vlm_tokencost.costmodel.tokens import Processor
 from vlm_tokencost.presets import load_method, load_model
 from vlm_tokencost.validation import compare as comparing
 from vlm_tokencost.validation.compare import Comparison, Row, Setting, check, compare
 from vlm_tokencost.validation.forward import Driver
-from vlm_tokencost.validation.reduced import reduced
+from vlm_tokencost.validation.measure.small import small
+from vlm_tokencost.validation.reduced import reduced, resized
 
 FULL = Setting("torch", "full", "meta")
 HALF = Schedule(stages=(Stage(first_layer=2, ratio="1/2"),))
@@ -162,6 +164,49 @@ def test_other_counters_agree_on_other_rules(counter: str, method: str, model_id
     rows = rows_of(run(counter, model, schedule, images=images, text_tokens=9))
     assert {row.difference for row in rows if row.counted is not None} == {0}
     assert [row for row in rows if row.component == "selection" and row.counted]
+
+
+@pytest.mark.parametrize(
+    ("counter", "model_id"),
+    [
+        ("fvcore", "qwen3-vl-30b-a3b"),
+        ("fvcore", "smolvlm2-256m"),
+        ("fvcore", "paligemma2-3b-224"),
+        ("fvcore", "gemma3-4b"),
+        ("fvcore", "llama3.2-vision-11b"),
+        ("profiler", "paligemma2-3b-224"),
+        ("profiler", "llama3.2-vision-11b"),
+    ],
+)
+def test_every_counter_agrees_on_the_further_families(counter: str, model_id: str) -> None:
+    model = small(shallow(model_id))
+    images = ((64, 96),) if "qwen" in model_id else ()
+    rows = rows_of(run(counter, model, HALF, images=images, text_tokens=9, new_tokens=4))
+    assert {row.difference for row in rows if row.counted is not None} == {0}
+    components = {"vision", "connector", "decoder", "head"}
+    assert {row.component for row in rows} == components
+    # torch.profiler knows no kernel on two frames, nor one with padding "valid".
+    blind = [(row.component, row.kind) for row in rows if row.counted is None]
+    assert blind == [("vision", "convolution")] * (2 if counter == "profiler" else 0)
+
+
+def test_a_window_that_bites() -> None:
+    model = small(shallow("gemma3-4b"))
+    sliding = resized(model.decoder.sliding_window, size=6)
+    model = resized(model, decoder=resized(model.decoder, sliding_window=sliding))
+    (result,) = run("torch", model, text_tokens=9, new_tokens=4)
+    assert {row.difference for row in result.rows} == {0}
+    # 4 visual, 4 structural and 9 text tokens; 8 heads, and all three layers slide
+    assert result.tokens_per_layer == (17,) * 3
+    attention = reduced(model).decoder.attention
+    per_pair = 2 * 2 * attention.num_attention_heads * attention.head_dim
+    found = {
+        row.phase: row.counted
+        for row in result.rows
+        if (row.component, row.kind) == ("decoder", "attention")
+    }
+    # The prefill is handed all pairs; a decode forward reads 5 keys of the cache and its own.
+    assert found == {"prefill": 3 * 17**2 * per_pair, "decode": 3 * 3 * 6 * per_pair}
 
 
 def test_fvcore_leaves_the_dead_layer_out() -> None:
@@ -324,3 +369,27 @@ def test_before_the_connector_where_that_runs_or_changes_nothing() -> None:
     before = Schedule(compress=Compress(tokens=256, at="before-connector"))
     check(report_of("llava-1.5-7b", before))
     check(report_of("internvl3-8b", before))  # all of its 256
+
+
+@pytest.mark.parametrize(
+    ("model_id", "workload", "counting", "sentence"),
+    [
+        (
+            "llama3.2-vision-11b",
+            Workload(processor=Processor(tiles="used")),
+            Counting(),
+            "prices another implementation than transformers'",
+        ),
+        (
+            "qwen3-vl-30b-a3b",
+            Workload(),
+            Counting(experts="all"),
+            "prices another implementation than transformers'",
+        ),
+        ("qwen3-vl-2b", Workload(frames=4), Counting(), "--frames 4 cannot be run"),
+    ],
+)
+def test_what_no_run_does(
+    model_id: str, workload: Workload, counting: Counting, sentence: str
+) -> None:
+    assert sentence in refused(evaluate(load_model(model_id), workload, counting=counting))

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from published_configs import CONFIGS
-from small_models import ONE_IMAGE, driven, own, request_of
+from small_models import CROSSED, ONE_IMAGE, driven, own, request_of
 from vlm_tokencost.costmodel import Counting, InvalidInput, Schedule, Workload, evaluate
 from vlm_tokencost.presets import load_model
 from vlm_tokencost.validation.attention import watching
@@ -36,8 +36,8 @@ def test_a_sliding_window_is_refused() -> None:
 
 
 def test_an_unknown_decoder_is_refused() -> None:
-    model = on_meta("internvl3-8b", model_type="qwen3", head_dim=128)
-    with pytest.raises(InvalidInput, match="qwen3 is no decoder that can be driven; choose from"):
+    model = on_meta("internvl3-8b", model_type="phi3", pad_token_id=0)
+    with pytest.raises(InvalidInput, match="phi3 is no decoder that can be driven; choose from"):
         Driver(model)
 
 
@@ -46,6 +46,28 @@ def test_attention_that_differs_between_parts_is_refused() -> None:
     model.set_attn_implementation({"vision_config": "sdpa"})
     with pytest.raises(InvalidInput, match="eager and sdpa cannot be observed"):
         Driver(model)
+
+
+@pytest.mark.parametrize("rule", ["fastv", "pyramiddrop", "sparsevlm"])
+def test_ranking_tokens_that_are_keys_of_cross_attention(rule: str) -> None:
+    driver = driven(CROSSED[0].model)
+    reduction = Reduction(visual=(68, 68, 8, 8, 8, 8), selection=rule)
+    with pytest.raises(InvalidInput, match="own sequence, which mllama keeps images out of; choo"):
+        driver.prefill(request_of(driver, CROSSED[0]), reduction)
+
+
+@pytest.mark.parametrize(
+    ("reduction", "sentence"),
+    [
+        (Reduction(merged=(1,) * 5), "merge tokens inside the encoder"),
+        (Reduction(compressed=(8, "after-connector"), selection="visionzip"), "rank tokens by"),
+    ],
+)
+def test_encoders_whose_tiles_attend_to_each_other(reduction: Reduction, sentence: str) -> None:
+    driver = driven(CROSSED[0].model)
+    why = "mllama: all tiles of an image attend to each other in its encoder, so nothing can "
+    with pytest.raises(InvalidInput, match=why + sentence):
+        driver.prefill(request_of(driver, CROSSED[0]), reduction)
 
 
 def test_watches_nest() -> None:

@@ -154,8 +154,7 @@ def softmax_in_its_own_format(values: Any, dim: int, dtype: Any = None) -> Any:
 
 
 CROSSED_WAYS = {
-    way: WAYS[way]
-    for way in (*(name for name in WAYS if name.startswith("bare")), "divprune")
+    way: WAYS[way] for way in (*(name for name in WAYS if name.startswith("bare")), "divprune")
 } | {"bare before the connector": Way(before_the_connector, False)}
 
 

@@ -19,7 +19,7 @@ from small_models import (
     own,
     request_of,
 )
-from vlm_tokencost.validation.forward import Prefilled
+from vlm_tokencost.validation.layers import Prefilled
 from vlm_tokencost.validation.reduction import Reduction
 
 torch = pytest.importorskip("torch")

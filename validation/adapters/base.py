@@ -263,9 +263,12 @@ class Adapter(ABC):
 
     def per_image(self, crops: Tensor, pixels: Pixels) -> list[Tensor]:
         """Return tokens of all crops [batch · crops, n, width] by image, [batch, M_i, width]."""
+        import torch
+
         tokens, width = crops.shape[1:]
         joined = crops.reshape(pixels.batch, -1, width)
-        return list(joined.split([len(of_one) * tokens for of_one in pixels.crops], dim=1))
+        sizes = [len(of_one) * tokens for of_one in pixels.crops]
+        return list(torch.split(joined, sizes, dim=1))
 
     def unable(self, what: str) -> InvalidInput:
         """Return the error for a schedule that the family cannot run."""

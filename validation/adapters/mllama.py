@@ -163,17 +163,17 @@ class MllamaAdapter(Adapter):
         places = torch.where(ids[0] == self.placeholder)[0]
         behind = torch.arange(ids.shape[1])[:, None] >= places
         used = pixels.inputs["aspect_ratio_mask"].cpu().bool()
-        return behind[None, :, :, None] & used[:, None]
+        seen: Tensor = behind[None, :, :, None] & used[:, None]
+        return seen
 
     def _tiles_joined(self, pixels: Pixels, length: int, padding: int) -> Tensor:
         """Return what the encoder's tokens look at: padding not at padding, all else at all."""
-        import torch
-
         used = pixels.inputs["aspect_ratio_mask"].cpu().flatten(0, 1).bool()
         empty = (~used)[:, :, None].repeat(1, 1, length + padding)
         empty[:, :, length:] = True
         empty = empty.flatten(1)
-        return ~(empty[:, :, None] & empty[:, None, :])[:, None]
+        joined: Tensor = ~(empty[:, :, None] & empty[:, None, :])
+        return joined[:, None]
 
     def _grid(self, image: Size) -> Size:
         vision = self.model.config.vision_config

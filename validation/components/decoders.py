@@ -28,7 +28,8 @@ class DecoderAlone(Parts):
     decoder_path: ClassVar[str] = "model"
     arranges: ClassVar[bool] = False
     beyond_reason: ClassVar[str] = (
-        "the cache holds latents, and every decode forward expands all of them again"
+        "the cache holds latents, and every decode forward expands all of them again "
+        "(`--implementation latent=recomputed` counts it)"
     )
 
     def beyond(self, plan: TokenPlan, step: int) -> Mapping[str, int]:

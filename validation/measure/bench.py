@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ...costmodel import Model
 from ..build import build
 from ..compare import crops_per_image
-from ..forward import Driver, Prefilled
+from ..forward import Driver
+from ..layers import Prefilled
 from ..prompt import Request
 from ..reduction import Reduction
 from .machine import Host, machine_of

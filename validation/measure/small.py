@@ -19,10 +19,11 @@ SMALL_SIDE = 8
 SMALL_NATIVE_IMAGE: Size = (224, 224)
 
 
-def small(model: Model) -> Model:
-    """Return the reduced model with crops of 8 × 8 patches; native resolution takes small images.
+def small(model: Model, side: int = SMALL_SIDE) -> Model:
+    """Return the reduced model with small crops; native resolution takes small images.
 
-    Layers, token rule and grids of crops stay, only that each crop has fewer patches.
+    Layers, token rule and grids of crops stay, only that each crop has fewer patches: side × side,
+    or as many more as the connector joins.
     """
     few = reduced(model)
     rule, vision = few.token_rule, few.vision
@@ -33,7 +34,7 @@ def small(model: Model) -> Model:
             "token_rule.kind", rule.kind, "has no small form", "measure the model at full size"
         )
     patch, merge = vision.patch_embedding.patch_size, few.connector.merge_size
-    side = math.ceil(SMALL_SIDE / merge) * merge
+    side = math.ceil(side / merge) * merge
     size = side * patch
     full = _crop_size(rule)
     changes: dict[str, Any] = {"default_image": _scaled(rule.default_image, full, size)}

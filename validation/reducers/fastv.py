@@ -27,7 +27,8 @@ def rank(
         key: [B, h_kv, n, d_h], of all tokens after rotary embedding.
         scaling: Factor of the products before the softmax.
         visual: [B, m], where the visual tokens are among the n.
-        mask, softcap: As in `attention_rows`; without a mask the last token sees every token.
+        mask: As in `attention_rows`; without one the last token sees every token.
+        softcap: As in `attention_rows`.
     """
     rows = attention_rows(query, key, scaling, mask, softcap)
     return take(rows[:, :, 0].mean(dim=1), visual)

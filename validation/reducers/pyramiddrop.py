@@ -32,7 +32,8 @@ def pyramiddrop(
         scaling: Factor of the products before the softmax.
         visual: [B, m], where the visual tokens are among the n.
         count: Visual tokens to keep.
-        mask, softcap: As in `attention_rows`; without a mask the last token sees every token.
+        mask: As in `attention_rows`; without one the last token sees every token.
+        softcap: As in `attention_rows`.
 
     Raises:
         InvalidInput: There are fewer than `count` visual tokens.

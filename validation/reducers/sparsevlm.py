@@ -54,8 +54,8 @@ def rater_scores(
         scaling: Factor of the products before the softmax.
         raters: [B, N], bool, from `raters`.
         visual: [B, m], where the visual tokens are among the n.
-        mask, softcap: As in `attention_rows`; the causal mask hides from a text token what comes
-            later.
+        mask: As in `attention_rows`; the causal one hides from a text token what comes later.
+        softcap: As in `attention_rows`.
     """
     rows = attention_rows(query, key, scaling, mask, softcap).mean(dim=1)
     total = rows.masked_fill(~raters[:, :, None], 0).sum(dim=1)

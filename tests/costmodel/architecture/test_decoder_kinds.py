@@ -115,6 +115,19 @@ def test_absorbed_latent_attention():
     assert decoder_macs(with_decoder(attention=LATENT), latent="absorbed") == 6 * layer
 
 
+def test_recomputed_latents_are_expanded_in_every_forward():
+    model = with_decoder(attention=LATENT)
+    once = evaluate(model, ASKED)
+    again = evaluate(model, ASKED, counting=Counting(latent="recomputed"))
+    assert again.bill().total == once.bill().total  # the prefill expands everything anyway
+    more = again.decode_forward(3).total - once.decode_forward(3).total
+    # 16 tokens of the prefill and the two generated before, in each of 6 layers: 20 → 4 · (12 + 8)
+    assert more == 2 * 6 * (16 + 2) * 20 * 4 * (12 + 8)
+    execution = Execution(latent="recomputed")
+    assert kv_cache_bytes(model, once.dense, 16, execution) == 6 * 16 * (20 + 4) * 2
+    assert kv_cache_bytes(model, once.dense) == 6 * 16 * 4 * (16 + 8) * 2
+
+
 def test_latent_queries_and_parameters():
     model = with_decoder(attention={**LATENT, "q_lora_rank": 10})
     plain = decoder_macs(with_decoder(attention=LATENT))

@@ -71,10 +71,6 @@ def test_what_goes_beyond_is_explained(document: dict[str, Any]) -> None:
 BEYOND = {
     # 2·n² for the mask of 4 tiles of 1,608 tokens
     "llama3.2-vision-11b": ("default image", "prefill", "vision", 2 * 6_432**2),
-    # Grids of 30×57, 57×30 and 19×19 are padded to 57×57: 9,747 − 3,781 patches of 16×16
-    "pixtral-12b": ("three images", "prefill", "vision", 2 * 5_966 * 3 * 16**2 * 1_024),
-    # 36×66, 66×36 and 22×22 to 66×66: 13,068 − 5,236 patches of 14×14
-    "mistral-small-3.1-24b": ("three images", "prefill", "vision", 2 * 7_832 * 3 * 14**2 * 1_024),
     # 1,024 visual, 4 structural and 64 text tokens, expanded again in each of 27 layers
     "kimi-vl-a3b": (
         "default image",

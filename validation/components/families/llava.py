@@ -22,8 +22,6 @@ class Tiles(Parts):
 class Llava(Tiles):
     """LLaVA: crops of one size, or Pixtral's images of any."""
 
-    beyond_reason: ClassVar[str] = pixtral.REASON
-
     @property
     def _native(self) -> bool:
         return bool(self.model.config.vision_config.model_type == "pixtral")
@@ -31,10 +29,6 @@ class Llava(Tiles):
     def see(self, plan: TokenPlan) -> int:
         """Run encoder and connector; a Pixtral encoder runs all images as one sequence."""
         return pixtral.see(self, plan) if self._native else super().see(plan)
-
-    def beyond(self, plan: TokenPlan, step: int) -> Mapping[str, int]:
-        """Return what a Pixtral encoder spends on padding."""
-        return pixtral.padding(self, plan) if self._native and not step else {}
 
 
 class Anyres(Tiles):
