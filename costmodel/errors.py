@@ -42,11 +42,11 @@ class InvalidInput(TokencostError, ValueError):
         # A misspelt key also leaves one missing: the misspelling is what to tell.
         unknown = [item for item in complaints if item["type"] == "extra_forbidden"]
         first = (unknown or complaints)[0]
-        path = [str(part) for part in first["loc"]]
+        path = [clip(part) for part in first["loc"]]  # a key is whatever the user typed
         inner = first.get("ctx", {}).get("error")
         if isinstance(inner, InvalidInput):
             # The innermost field names itself; its path comes from pydantic.
-            path = [*path, inner.field] if inner.field and not inner.names_spec else path
+            path = [*path, clip(inner.field, 240)] if inner.field and not inner.names_spec else path
         found = cls._first(first, path, spec)
         found.names_spec = not path  # an outer spec knows it by its own name of the field
         return found
@@ -63,12 +63,17 @@ class InvalidInput(TokencostError, ValueError):
             return cls(name, None, "is not a known key", suggestion(path[-1], _keys(spec, path)))
         if kind == "missing":
             return cls(name, None, "is missing", "add it")
+        if kind == "invalid_key":
+            return cls(name, None, "is not a known key", "give keys that are texts")
         value = None if isinstance(first["input"], (dict, BaseModel)) else first["input"]
         if kind == "literal_error":
             choices = first["ctx"]["expected"].replace("'", "").replace(" or ", ", ")
             return cls(name, value, "is not a choice", f"choose from {choices}")
         if kind in _SHAPES:
             return cls(name, value, f"is not {_SHAPES[kind]}", f"give {_SHAPES[kind]}")
+        if kind in _BOUNDS:
+            bound = next(iter(first["ctx"].values()))
+            return cls(name, value, _BOUNDS[kind].format(bound), "correct it")
         message = first["msg"].removeprefix("Value error, ")
         return cls(name, value, message[0].lower() + message[1:], "correct it")
 
@@ -80,6 +85,12 @@ _SHAPES = {
     "model_attributes_type": "a table of keys",
     "string_type": "a text",
     "bool_type": "true or false",
+    "int_type": "a whole number",
+}
+#: What it says of values beyond a bound, in words.
+_BOUNDS = {
+    "greater_than": "is not above {}",
+    "greater_than_equal": "is below {}",
 }
 
 

@@ -59,7 +59,8 @@ class Kinds:
         """Return a spec that is of this part, and of the class of its kind."""
         given = type(value).__name__
         if getattr(type(value), "part", None) != self.part:
-            raise InvalidInput("", given, f"is not a {self.part}", self._listed)
+            article = "an" if self.part[0] in "aeiou" else "a"
+            raise InvalidInput("", given, f"is not {article} {self.part}", self._listed)
         kind = str(getattr(value, "kind", ""))
         expected = self.spec(kind)
         if not isinstance(value, expected):
@@ -116,7 +117,9 @@ def lazily_all(where: str) -> Any:
 
     def convert(value: object) -> tuple[Spec, ...]:
         # An empty list needs no class, whose import a command would wait for.
-        return () if value in ((), []) else _Single(where).build_all(value)
+        if isinstance(value, list | tuple) and not value:
+            return ()
+        return _Single(where).build_all(value)
 
     return convert
 
@@ -142,5 +145,5 @@ def _table(value: object) -> dict[str, Any]:
         raise InvalidInput("", None, "is not a table of keys", "give a table of keys")
     for key in value:
         if not isinstance(key, str):
-            raise InvalidInput("", key, "is not a known key", "give keys that are texts")
+            raise InvalidInput("", str(key), "is not a known key", "give keys that are texts")
     return dict(value)

@@ -84,6 +84,24 @@ def make_observable(model: PreTrainedModel) -> Implementation:
     return name
 
 
+def choose_attention(model: PreTrainedModel, attention: Implementation) -> None:
+    """Let a model that is there attend by an implementation.
+
+    Raises:
+        InvalidInput: A part of the model does not have it.
+    """
+    try:
+        model.set_attn_implementation(attention)
+    except ValueError:
+        raise no_such_attention(model.config.model_type, attention) from None
+
+
+def no_such_attention(model_type: str, attention: str) -> InvalidInput:
+    """Return the error for an implementation that a part of a model does not have."""
+    problem = f"is not there for the parts of {model_type}"
+    return InvalidInput("--attention", attention, problem, "give --attention eager")
+
+
 _PREFIX = "observed_"
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from ..costmodel import InvalidInput, MissingExtra, Model, model_parameters
+from .attention import no_such_attention
 from .configs import config_of
 
 if TYPE_CHECKING:
@@ -114,12 +115,7 @@ def build_from_config(
         except ValueError as error:
             if "attention implementation" not in str(error):
                 raise
-            raise InvalidInput(
-                "--attention",
-                attention,
-                f"is not there for the parts of {config.model_type}",
-                "give --attention eager",
-            ) from None
+            raise no_such_attention(config.model_type, attention) from None
     model.train(False)
     model.requires_grad_(False)
     if device != "meta":

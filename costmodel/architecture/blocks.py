@@ -57,6 +57,13 @@ def undivided(key_value_heads: int, heads: int) -> InvalidInput:
     )
 
 
+def _head_norms(value: object) -> object:
+    """Return which norms queries and keys have; a union's complaint would name its members."""
+    if isinstance(value, bool) or (isinstance(value, str) and value == "all heads"):
+        return value
+    raise InvalidInput("", value, "is not a choice", "choose from true, false, all heads")
+
+
 class Execution(NamedTuple):
     """How an implementation runs what can be run in more than one way; see `Counting`."""
 
@@ -121,7 +128,7 @@ class Attention(Spec):
     head_dim: Positive
     qkv_bias: StrictBool
     output_bias: StrictBool
-    qk_norm: StrictBool | Literal["all heads"] = False
+    qk_norm: Annotated[bool | Literal["all heads"], Converted(_head_norms)] = False
 
     @model_validator(mode="after")
     def _heads_divide(self) -> Self:

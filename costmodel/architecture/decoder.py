@@ -110,7 +110,7 @@ class Decoder(Transformer):
         for layer, block in enumerate(self.blocks):
             inside = layer < self.encoder_layers
             if inside == (block.cross_attention is not None):
-                problem = "has" if inside else "lacks"
+                problem = "has" if inside else "is without"
                 raise InvalidInput(
                     "encoder_layers",
                     self.encoder_layers,

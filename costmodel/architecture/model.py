@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from ..kinds import lazily, optional
+from ..errors import InvalidInput
+from ..kinds import lazily_all, optional
 from ..numeric import Converted, Spec
 from ..tokens.base import RULES, Geometry, Rule
 from .blocks import Sources
 from .connector import Connector
 from .decoder import Decoder
+from .fitting import check
 from .vision import TOWERS, VisionEncoder
 
 if TYPE_CHECKING:
@@ -21,6 +24,45 @@ else:
 
 #: How well a record's figures were checked; see CONTRIBUTING.md for what each level asks.
 Status = Literal["verified", "approximate", "partial", "from memory"]
+
+
+class Differences(dict[str, int]):
+    """Parameters by name: a dict, for JSON's sake, that nobody changes."""
+
+    def _refuse(self, *args: Any, **kwargs: Any) -> Any:
+        raise TypeError("specs are frozen; build another one")
+
+    __setitem__ = __delitem__ = __ior__ = _refuse
+    clear = pop = popitem = setdefault = update = _refuse
+
+    def __hash__(self) -> int:  # type: ignore[override]
+        """Agree with equality, in which the order does not count."""
+        return hash(frozenset(self.items()))
+
+    def __reduce__(self) -> tuple[type[Differences], tuple[dict[str, int]]]:
+        """Copy and pickle without changing an empty one."""
+        return type(self), (dict(self),)
+
+
+def _differences(value: object) -> Differences:
+    """Return the table as it was given: texts and whole numbers, of which none is a text."""
+    if not isinstance(value, Mapping):
+        raise InvalidInput("", None, "is not a table of keys", "give name = parameters")
+    for name, count in value.items():
+        if not isinstance(name, str):
+            raise InvalidInput("", name, "is not a name", "give names that are texts")
+        if type(count) is not int:
+            raise InvalidInput(name, count, "is not a whole number", "give published − computed")
+    return Differences(value)
+
+
+def _identifier(value: object) -> str:
+    """Return a name that can be typed and printed."""
+    if not isinstance(value, str):
+        raise InvalidInput("", value, "is not a text", "give a text")
+    if not value.strip() or not value.isprintable():
+        raise InvalidInput("", value, "is empty or not printable", "give a name to ask for it by")
+    return value
 
 
 class PublishedParameters(Spec):
@@ -34,7 +76,7 @@ class PublishedParameters(Spec):
 
     count: int = Field(strict=True, gt=0)
     source: str
-    difference: dict[str, int] = Field(default_factory=dict)
+    difference: Annotated[dict[str, int], Converted(_differences)] = Differences()
 
 
 class Model(Spec):
@@ -51,7 +93,7 @@ class Model(Spec):
         published_parameters: The published count, where one was found.
     """
 
-    id: str
+    id: Annotated[str, Converted(_identifier)]
     family: str
     hf_id: str
     model_type: str
@@ -64,7 +106,7 @@ class Model(Spec):
     decoder: Decoder
     token_rule: Annotated[Rule, Converted(RULES.build)]
     other_parameters: Annotated[
-        tuple[ExtraParameters, ...], Converted(lazily(".architecture.variants:ExtraParameters"))
+        tuple[ExtraParameters, ...], Converted(lazily_all(".architecture.variants:ExtraParameters"))
     ] = ()
     published_parameters: PublishedParameters | None = None
     source: Sources
@@ -79,7 +121,10 @@ class Model(Spec):
         """What a reader must be told of the figures: those unverified, those defaulted."""
         told = [f"unverified figures: {', '.join(self.unverified)}"] if self.unverified else []
         if self.defaulted:
-            told.append(f"defaults of the model type, not in the file: {', '.join(self.defaulted)}")
+            told.append(
+                f"not in the file, defaults of the model type unless said otherwise: "
+                f"{', '.join(self.defaulted)}"
+            )
         return tuple(told)
 
     @property
@@ -93,33 +138,6 @@ class Model(Spec):
         )
 
     @model_validator(mode="after")
-    def _widths_meet(self) -> Self:
-        width = self._handed_on()
-        for index, stage in enumerate(self.connector.stages):
-            try:
-                width = stage.leaving(width)
-            except ValueError as error:
-                raise ValueError(f"connector.stages.{index} {error}") from None
-        reached = self._connected_to()
-        if width != reached:
-            raise ValueError(
-                f"the connector ends in {width} features but {self._target()} is {reached}"
-            )
+    def _parts_fit(self) -> Self:
+        check(self)
         return self
-
-    def _handed_on(self) -> int:
-        """Features that reach the connector: of both encoders, where they are joined."""
-        second = self.second_vision
-        joined = second is not None and not any(
-            stage.kind == "patch-mining" for stage in self.connector.stages
-        )
-        return self.vision.features + (second.features if joined and second else 0)
-
-    def _connected_to(self) -> int:
-        if not self.decoder.crosses:
-            return self.decoder.hidden_size
-        cross = [block.cross_attention for block in self.decoder.blocks if block.cross_attention]
-        return cross[0].source_size or self.decoder.hidden_size
-
-    def _target(self) -> str:
-        return "decoder.hidden_size" if not self.decoder.crosses else "cross_attention.source_size"

@@ -72,8 +72,8 @@ class QFormerStage(Stage):
         if self.position_embeddings and not self.vocab_size:
             raise InvalidInput(
                 "position_embeddings",
-                self.position_embeddings,
-                "is given without vocab_size: no instruction is read",
+                None,
+                "without vocab_size is of no use: no instruction is read",
                 "add vocab_size, or leave it out",
             )
         return self

@@ -71,10 +71,10 @@ class ResamplerStage(Stage):
         source = self.attention.source_size or self.hidden_size
         if self.latents_are_keys and source != self.hidden_size:
             raise InvalidInput(
-                "attention.source_size",
-                source,
-                "differs from hidden_size, but latents_are_keys puts both in one sequence",
-                f"give {self.hidden_size}",
+                "latents_are_keys",
+                None,
+                f"needs attention.source_size {self.hidden_size}, not {source}",
+                "project the crop to hidden_size in a linear stage before",
             )
         return self
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ...costmodel import InvalidInput
-from ...costmodel.errors import clip, closest
+from ...costmodel.errors import clip
 from ...costmodel.numeric import LARGEST
 from ...costmodel.tokens.base import LARGEST_SIDE
 from .defaults import VERSION, ClassDefaults, class_defaults
@@ -19,6 +19,10 @@ from .ignored import changes_nothing, is_off
 
 #: Far beyond any model, and few enough to list.
 MOST_LAYERS = 10_000
+#: Beyond any released model's widths, attention heads and vocabulary by a wide margin.
+WIDEST, MOST_HEADS, LARGEST_VOCABULARY = 2**20, 4_096, 2**24
+#: How fields that hold a width end.
+_WIDTHS = ("hidden_size", "intermediate_size", "_dim", "d_model", "d_ff", "d_kv")
 #: Tells a field that a file lacks from one that is null.
 _ABSENT: Any = object()
 
@@ -188,6 +192,7 @@ class Fields:
             raise self.refusal(name, value, "is not a whole number", way_out)
         if value < minimum:
             raise self.refusal(name, value, f"is below {minimum:,}", way_out)
+        maximum = min(maximum, _plausible(name))
         if value > maximum:
             raise self.refusal(name, value, f"is above {maximum:,}", "give a plausible number")
         return value
@@ -216,8 +221,7 @@ class Fields:
             model_type = table.get("model_type", spec.model_type)
             known = tuple(readers)
             if not isinstance(model_type, str) or model_type not in known:
-                close = closest(str(model_type), known)
-                hint = f"did you mean {close}?" if close else f"choose from {', '.join(known)}"
+                hint = hinted(str(model_type), known)
                 field = f"{name}.model_type"
                 raise self.refusal(field, model_type, "is not known", hint)
         if missing and self._tells:
@@ -302,21 +306,17 @@ class Fields:
                 remark = "quantization_config: parameters are counted as if they were not quantised"
                 self.notes.remarks[remark] = None
                 continue
-            shown = None if isinstance(value, Mapping | list) else value
             raise self.refusal(
                 name,
-                shown,
+                value,
                 f"is not understood for {self.model_type} and could change the cost",
                 "remove it if it does not",
             )
 
     def refusal(self, name: str, value: object, problem: str, way_out: str) -> InvalidInput:
         """Return the error for a field of this table."""
-        shown = None if isinstance(value, Mapping) else value
-        if value is None or isinstance(value, bool):
-            shown = _shown(value)
         field = clip(f"{self._prefix}{self._path}{name}", 200)
-        return InvalidInput(field, shown, problem, way_out)
+        return InvalidInput(field, _shown(value), problem, way_out)
 
     def _other_names(self, name: str) -> list[str]:
         aliases = self._defaults.aliases
@@ -325,5 +325,31 @@ class Fields:
 
 
 def _shown(value: object) -> object:
-    """Return null, true and false as JSON writes them."""
-    return json.dumps(value) if value is None or isinstance(value, bool) else value
+    """Return null, true, false, lists and tables as JSON writes them, and shortened."""
+    if value is not None and not isinstance(value, bool | list | tuple | Mapping):
+        return value
+    try:
+        return clip(json.dumps(value, default=str, ensure_ascii=False), 60)
+    except ValueError:  # Python prints no integer of more than 4,300 digits
+        return "(numbers too long to print)"
+
+
+def _plausible(name: str) -> int:
+    """Return the most that a field of this name may hold."""
+    if name.endswith("heads"):
+        return MOST_HEADS
+    if name.endswith("vocab_size"):
+        return LARGEST_VOCABULARY
+    return WIDEST if name.endswith(_WIDTHS) else LARGEST
+
+
+def hinted(name: str, known: Sequence[str]) -> str:
+    """Return what to give instead of a name: the one that it is a slip of, or the whole list.
+
+    >>> hinted("lava", ["llava", "qwen2_vl"]), hinted("clip", ["llava", "qwen2_vl"])
+    ('did you mean llava?', 'choose from llava, qwen2_vl')
+    """
+    import difflib  # only a slip needs it
+
+    close = difflib.get_close_matches(name.lower(), known, n=1, cutoff=0.85)
+    return f"did you mean {close[0]}?" if close else f"choose from {', '.join(known)}"

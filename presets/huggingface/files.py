@@ -12,20 +12,32 @@ from ...costmodel import InvalidInput
 LARGEST_FILE = 2**20
 #: One of a nested model has about six levels.
 DEEPEST = 32
+#: Most characters of a value that an error shows.
+_SHOWN = 80
 #: Longest integer that is kept; a reader refuses it by name.
 _DIGITS = 40
 
 _WAY_OUT = "give a config.json of transformers, or the folder that holds one"
+_OF_PROCESSORS = "mend it, or remove it for the defaults, which the output names"
 
 
-def read_json(path: Path) -> dict[str, Any]:
+def read_json(path: Path, *, processor: bool = False) -> dict[str, Any]:
     """Return the object in a JSON file.
+
+    Args:
+        path: The file.
+        processor: Whether it is a processor's, which a reading can do without.
 
     Raises:
         InvalidInput: No such file, one that is too large, or one that is no JSON object with
             each key once; the field is "config".
     """
-    return parse_json(_bytes(path), str(path))
+    try:
+        return parse_json(_bytes(path), str(path))
+    except InvalidInput as error:
+        if not processor:
+            raise
+        raise InvalidInput(error.field, error.value, error.problem, _OF_PROCESSORS) from None
 
 
 def parse_json(content: bytes, name: str) -> dict[str, Any]:
@@ -36,7 +48,7 @@ def parse_json(content: bytes, name: str) -> dict[str, Any]:
     """
 
     def refuse(problem: str) -> NoReturn:
-        raise InvalidInput("config", name, problem, _WAY_OUT) from None
+        raise InvalidInput("config", _ended(name), problem, _WAY_OUT) from None
 
     def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         table = dict(pairs)
@@ -56,6 +68,8 @@ def parse_json(content: bytes, name: str) -> dict[str, Any]:
 
     if len(content) > LARGEST_FILE:
         refuse(f"is larger than {LARGEST_FILE:,} bytes")
+    if not content.strip():
+        refuse("is empty, which is not JSON")
     try:
         found = json.loads(
             content.decode("utf-8-sig"),
@@ -75,6 +89,11 @@ def parse_json(content: bytes, name: str) -> dict[str, Any]:
         refuse("holds no object of fields")
     check_depth(found, name)
     return found
+
+
+def _ended(name: str) -> str:
+    """Return a path as an error shows it: what it ends in tells files apart."""
+    return name if len(name) <= _SHOWN else f"…{name[1 - _SHOWN :]}"
 
 
 def check_depth(table: object, name: str) -> None:
@@ -100,17 +119,18 @@ def check_depth(table: object, name: str) -> None:
 
 
 def _bytes(path: Path) -> bytes:
+    shown = _ended(str(path))
     try:
         if path.is_dir():
-            raise InvalidInput("config", str(path), "is a folder without a config.json", _WAY_OUT)
+            raise InvalidInput("config", shown, "is a folder without a config.json", _WAY_OUT)
         if not path.exists():
-            raise InvalidInput("config", str(path), "does not exist", _WAY_OUT)
+            raise InvalidInput("config", shown, "does not exist", _WAY_OUT)
         if not path.is_file():
-            raise InvalidInput("config", str(path), "is no regular file", _WAY_OUT)
+            raise InvalidInput("config", shown, "is no regular file", _WAY_OUT)
         with path.open("rb") as file:
             return file.read(LARGEST_FILE + 1)
     except (OSError, ValueError) as error:
         if isinstance(error, InvalidInput):
             raise
         reason = getattr(error, "strerror", None) or str(error)
-        raise InvalidInput("config", str(path), f"cannot be read: {reason}", _WAY_OUT) from None
+        raise InvalidInput("config", shown, f"cannot be read: {reason}", _WAY_OUT) from None

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from ...costmodel import InvalidInput, MissingExtra, Model
 from ...costmodel.errors import clip
 from .files import LARGEST_FILE, read_json
 from .reading import Files, build, model_name
 
-_CONFIG = "config.json"
+_CONFIG, _PROCESSOR = "config.json", "preprocessor_config.json"
 #: ORG/NAME, and perhaps @ and a branch, tag or commit.
 _SPEC = re.compile(r"([A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95})(?:@([\w./-]{1,200}))?")
 
@@ -44,19 +44,32 @@ def download(spec: str, *, model_id: str | None = None) -> Model:
     if config is None:
         problem = "has no config.json: not a model of transformers"
         raise InvalidInput("hf", spec, problem, "choose another repository")
-    processor = _fetched(spec, name, revision, "preprocessor_config.json")
+    processor = _fetched(spec, name, revision, _PROCESSOR)
     commit = config.parent.name
     return build(
-        read_json(config),
+        _content(spec, config, _CONFIG),
         Files(
-            images=read_json(processor) if processor else None,
-            images_prefix=f"{name}/preprocessor_config.json: ",
+            images=_content(spec, processor, _PROCESSOR) if processor else None,
+            images_prefix=f"{name}/{_PROCESSOR}: ",
         ),
         model_id=model_id or model_name(name.rpartition("/")[2].lower()),
         origin=f"config.json: {name}@{commit}",
         hf_id=name,
         prefix=f"{name}/config.json: ",
     )
+
+
+def _content(spec: str, path: Path, file: str) -> dict[str, Any]:
+    """Return the object in a file that was fetched; its name is the repository's, not the cache's.
+
+    Raises:
+        InvalidInput: It is no JSON object, or too large; the field is "hf".
+    """
+    try:
+        return read_json(path)
+    except InvalidInput as error:
+        problem = f"has a {file} that {error.problem}"
+        raise InvalidInput("hf", spec, problem, "choose another repository or revision") from None
 
 
 def _fetched(spec: str, name: str, revision: str | None, file: str) -> Path | None:

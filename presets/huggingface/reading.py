@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ...costmodel import InvalidInput, Model
-from ...costmodel.errors import closest
 from .defaults import class_defaults
-from .families import FAMILIES, family_reader
+from .families import family_reader
 from .fields import Fields, Notes
 from .files import check_depth, read_json
-from .parts import TEXTS, VISIONS
+from .model_types import known_type
 from .processor import ImageProcessor
 
 _CONFIG, _BOTH = "config.json", "processor_config.json"
@@ -73,7 +72,7 @@ def read_file(path: str | os.PathLike[str], *, model_id: str | None = None) -> M
     found = _config_path(path)
     config = read_json(found)
     both = found.parent / _BOTH
-    nested = read_json(both) if both.exists() else {}
+    nested = read_json(both, processor=True) if both.exists() else {}
     images, images_prefix = _settings(found.parent / _IMAGES[0], both, nested.get(_IMAGES[1]))
     videos, videos_prefix = _settings(found.parent / _VIDEOS[0], both, nested.get(_VIDEOS[1]))
     files = Files(images, videos, images_prefix, videos_prefix)
@@ -121,12 +120,13 @@ def build(
     check_depth(config, prefix.strip(".: "))
     check_depth([files.images, files.videos], "the processor")
     checked_id(model_id)
-    model_type = _family(config, prefix)
+    model_type = known_type(config, prefix)
     notes = Notes(origin)
     fields = Fields(config, model_type, class_defaults(model_type), notes, prefix=prefix)
     videos = ImageProcessor(files.videos, notes, files.videos_prefix)
     images = ImageProcessor(files.images, notes, files.images_prefix, videos)
     try:
+        images.belongs(model_type)
         reading = family_reader(model_type)(fields, images)
         fields.finish()
         return Model(
@@ -161,7 +161,7 @@ def checked_id(model_id: str) -> str:
     plain = isinstance(model_id, str) and model_id.isprintable() and model_id.strip() == model_id
     if not plain or not 0 < len(model_id) <= 100 or set(model_id) & set("\"'\\[]"):
         way_out = "give up to 100 printable characters without quotes, brackets and backslashes"
-        raise InvalidInput("model_id", model_id, "is no id for a model", way_out)
+        raise InvalidInput("id", model_id, "is no id for a model", way_out)
     return model_id
 
 
@@ -177,7 +177,7 @@ def _config_path(path: str | os.PathLike[str]) -> Path:
 def _settings(own: Path, both: Path, nested: object) -> tuple[Mapping[str, Any] | None, str]:
     """Return a processor's settings and what stands before the name of one of them in an error."""
     if own.exists():
-        return read_json(own), f"{own}: "
+        return read_json(own, processor=True), f"{own}: "
     return (nested if isinstance(nested, Mapping) else None), f"{both}: "
 
 
@@ -205,33 +205,3 @@ def model_name(name: str) -> str:
     """
     kept = "".join(letter if letter.isalnum() or letter in "-._" else "-" for letter in name)
     return kept.strip("-.")[:100] or "config"
-
-
-def _family(config: Mapping[str, Any], prefix: str) -> str:
-    """Return the model type, of which there must be a reader."""
-    model_type = config.get("model_type")
-    field, known = f"{prefix}model_type", f"choose from {', '.join(FAMILIES)}"
-    if isinstance(model_type, str) and model_type in FAMILIES:
-        return model_type
-    # original repositories of LLaVA write such fields, and so do most that grew from it
-    original = any(name.startswith("mm_") for name in config)
-    if original or isinstance(config.get("auto_map"), Mapping):
-        code = "LLaVA's original code" if original else "code of its own (auto_map)"
-        way_out = "give the config.json of a conversion to transformers (-hf), or use a preset"
-        raise InvalidInput(
-            field, _text(model_type), f"belongs to {code}, not to transformers", way_out
-        )
-    if model_type is None:
-        raise InvalidInput(field, None, "is missing: not a config.json of transformers", known)
-    if isinstance(model_type, str) and model_type in TEXTS:
-        problem = "is a language model alone, and vision-language models are priced"
-        raise InvalidInput(field, model_type, problem, known)
-    if isinstance(model_type, str) and model_type in VISIONS:
-        raise InvalidInput(field, model_type, "is a vision encoder alone", known)
-    close = closest(_text(model_type) or "", FAMILIES)
-    hint = f"did you mean {close}?" if close else known
-    raise InvalidInput(field, _text(model_type), "is not known", hint)
-
-
-def _text(model_type: object) -> str | None:
-    return model_type if isinstance(model_type, str) else None

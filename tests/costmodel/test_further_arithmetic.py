@@ -1,10 +1,10 @@
-"""Single parts by hand: what one stage, block or encoder is handed and what it yields."""
+"""Single parts by hand: what one stage, block or encoder is handed, and what it computes."""
 
 from typing import Any
 
 import pytest
 from other_decoders import CROSS, FFN, HEADS
-from vlm_tokencost.costmodel.architecture import Connector
+from vlm_tokencost.costmodel import Counting, Workload, evaluate, plan
 from vlm_tokencost.costmodel.architecture.blocks import (
     ATTENTIONS,
     FEED_FORWARDS,
@@ -18,7 +18,9 @@ from vlm_tokencost.costmodel.architecture.convolutional_rows import FeatureMap
 from vlm_tokencost.costmodel.architecture.variants import Adapter, CrossAttention
 from vlm_tokencost.costmodel.architecture.vision import TOWERS
 from vlm_tokencost.costmodel.connectors import STAGES, Flow
-from vlm_tokencost.costmodel.operators import Attention, Convolution, Linear, Operator
+from vlm_tokencost.costmodel.lower import lower_vision
+from vlm_tokencost.costmodel.operators import Attention, Operator
+from vlm_tokencost.presets import load_model
 
 GRID = (24, 24)
 
@@ -29,13 +31,7 @@ def flow(grids: dict[tuple[int, int], int], batch: int = 1, text: int = 0) -> Fl
 
 def shape(operator: Operator) -> tuple[Any, ...]:
     """Return an operator's name and every size that it was handed."""
-    if isinstance(operator, Linear):
-        return operator.name, operator.tokens, operator.in_features, operator.out_features
-    if isinstance(operator, Convolution):
-        channels = operator.in_channels, operator.out_channels
-        return operator.name, operator.positions, *channels, operator.kernel
-    sides = operator.queries, operator.keys, operator.pairs
-    return operator.name, *sides, operator.heads, operator.query_key_size, operator.value_size
+    return operator[3:]
 
 
 # --- connector stages ----------------------------------------------------------------------------
@@ -90,71 +86,6 @@ def test_crops_of_two_sizes_that_become_one():
     assert stage.flow(flow({(4, 6): 1, (5, 7): 2, (6, 6): 1})).grids == {(2, 3): 3, (3, 3): 1}
 
 
-HEADED = {"qkv_bias": True, "output_bias": True}
-QFORMER: dict[str, Any] = {
-    "kind": "q-former",
-    "hidden_size": 8,
-    "num_hidden_layers": 5,
-    "num_queries": 3,
-    "attention": {"num_attention_heads": 2, "num_key_value_heads": 2, "head_dim": 4, **HEADED},
-    "cross_attention": {
-        "num_attention_heads": 2,
-        "num_key_value_heads": 2,
-        "head_dim": 4,
-        "source_size": 6,
-        "norms": 1,
-        **HEADED,
-    },
-    "cross_attention_frequency": 2,
-    "feed_forward": {"intermediate_size": 16, "gated": False, "bias": True},
-    "norm": "layer",
-}
-
-
-@pytest.mark.parametrize(
-    ("layers", "frequency", "crossing"),
-    [(5, 2, [0, 2, 4]), (5, 3, [0, 3]), (6, 2, [0, 2, 4]), (1, 2, [0]), (5, 1, [0, 1, 2, 3, 4])],
-)
-def test_layers_of_a_q_former_that_read_the_image(layers, frequency, crossing):
-    changes = {"num_hidden_layers": layers, "cross_attention_frequency": frequency}
-    stage = STAGES.build({**QFORMER, **changes})
-    operators = list(stage.operators("stage 0", flow({(1, 7): 1})))
-    names = [operator.name for operator in operators]
-    found = [layer for layer in range(layers) if f"stage 0 layer {layer} cross query" in names]
-    assert found == crossing
-    # a layer: 4·(8² + 8), the norm behind it 2·8, 2·8·16 + 16 + 8, and the norm behind that
-    layer = 4 * 72 + 16 + 280 + 16
-    # cross-attention: 2·(8² + 8), 2·(6·8 + 8), a norm; besides: 3 queries of 8, the first norm
-    cross = 2 * 72 + 2 * 56 + 16
-    assert stage.parameters() == layers * layer + len(crossing) * cross + 3 * 8 + 16
-    # MACs: 4·3·8² + 2·3²·8 + 2·3·8·16 everywhere; 2·3·8² + 2·7·6·8 + 2·3·7·8
-    macs = layers * (768 + 144 + 768) + len(crossing) * (384 + 672 + 336)
-    assert sum(operator.macs for operator in operators) == macs
-
-
-def test_a_q_former_reads_each_image_by_itself():
-    stage = STAGES.build({**QFORMER, "num_hidden_layers": 1, "vocab_size": 100})
-    operators = list(stage.operators("s", flow({(1, 7): 2}, batch=5, text=4)))
-    name = "s layer 0 "
-    # 10 images of 7 tokens; in each 3 queries join 4 words
-    assert [shape(operator) for operator in operators] == [
-        (name + "query", 70, 8, 8),
-        (name + "key", 70, 8, 8),
-        (name + "value", 70, 8, 8),
-        (name + "scores and values", 70, 70, 7 * 7 * 10, 2, 4, 4),
-        (name + "output", 70, 8, 8),
-        (name + "cross query", 30, 8, 8),
-        (name + "cross key", 70, 6, 8),
-        (name + "cross value", 70, 6, 8),
-        (name + "cross scores and values", 30, 70, 3 * 7 * 10, 2, 4, 4),
-        (name + "cross output", 30, 8, 8),
-        (name + "up", 30, 8, 16),
-        (name + "down", 30, 16, 8),
-        (name + "text up", 40, 8, 16),
-        (name + "text down", 40, 16, 8),
-    ]
-
-
 CELLS = {
     # 6×6 tokens in 4 requests; each has 8×8 positions of its own
     "patch-mining": (
@@ -205,15 +136,6 @@ def test_patch_mining_by_hand():
         ("s key", 36 * 64, 20, 16),
         ("s value", 36 * 64, 20, 16),
     ]
-
-
-def test_features_of_a_token_packer_are_those_of_both_maps():
-    packer = STAGES.build({"kind": "token-packer", **CELLS["token-packer"][0]})
-    linear = STAGES.build({"kind": "linear", "in_features": 16, "out_features": 24, "bias": True})
-    connector = Connector(name="under test", stages=[packer, linear], source=["test"])
-    assert packer.leaving(10 + 20) == 16
-    # 576 tokens become 12×12
-    assert connector.connected(GRID) == (12, 12)
 
 
 # --- blocks --------------------------------------------------------------------------------------
@@ -282,6 +204,13 @@ def test_latent_attention_takes_each_count_to_its_place():
         ("output", 3, 32, 48),
         *NETWORK,
     ]
+
+
+def test_recomputed_latent_attention_expands_every_key_that_it_reads():
+    expanded = shapes(block(LATENT))
+    assert expanded[3] == ("key-value expansion", 5, 20, 80)
+    expanded[3] = ("key-value expansion", 11, 20, 80)
+    assert shapes(block(LATENT), Execution(latent="recomputed")) == expanded
 
 
 def test_absorbed_latent_attention_takes_each_count_to_its_place():
@@ -385,3 +314,78 @@ def test_scales_of_a_first_block_that_widens():
     assert tower.layer_parameters(0) == 9 * 8 * 20 + 2 * 20
     assert [tower.layer_parameters(layer) for layer in (1, 2)] == [20 * 20 + 20] * 2
     assert tower.outside_parameters() == 3 * 2 * 2 * 8
+
+
+# --- second encoders -----------------------------------------------------------------------------
+
+#: Block of Mini-Gemini's ConvNeXt: features, pixels from position to position, first and last layer
+CONVNEXT = [(192, 4, 0, 2), (384, 8, 3, 5), (768, 16, 6, 32), (1536, 32, 33, 35)]
+
+
+@pytest.mark.parametrize(
+    ("model_id", "images", "crops", "side"),
+    [
+        ("mini-gemini-7b", 1, 1, 768),
+        ("mini-gemini-7b-hd", 1, 5, 1536),
+        ("mini-gemini-7b-hd", 2, 10, 1536),
+    ],
+)
+def test_a_second_encoder_sees_an_image_of_its_own(model_id, images, crops, side):
+    size = "336x336" if model_id == "mini-gemini-7b" else "672x672"
+    report = evaluate(load_model(model_id), Workload(images=(size,) * images))
+    dense = report.dense
+    assert dense.visual_input.second_crops == ((side // 32, side // 32),) * images
+    assert dense.tower_positions == (crops * 576, images * (side // 32) ** 2)
+    assert dense.encoder_positions == crops * 576
+    by_layer = report.bill().by_layer()
+    layers = [layer for part, layer in by_layer if part == "vision" and layer is not None]
+    assert layers == list(range(24 + 36))
+    clip = 2 * crops * (577 * 12 * 1024**2 + 2 * 577**2 * 1024)
+    assert [by_layer["vision", layer] for layer in range(24)] == [clip] * 24
+    assert dense.encoder_tokens[:24] == (crops * 577,) * 24
+    for features, stride, first, last in CONVNEXT:
+        positions = images * (side // stride) ** 2
+        block = 2 * positions * (49 * features + 2 * features * 4 * features)
+        for layer in range(24 + first, 24 + last + 1):
+            assert by_layer["vision", layer] == block
+            assert dense.encoder_tokens[layer] == dense.encoder_ffn[layer] == positions
+            assert dense.encoder_pairs[layer] == 0
+
+
+def test_a_second_encoder_that_sees_the_crops_of_the_first():
+    model = load_model("openvla-7b")
+    report = evaluate(model)
+    dense = report.dense
+    # DINOv2 has a class token and four registers beside 16×16 patches, SigLIP has none
+    assert dense.tower_positions == (256, 256)
+    assert dense.encoder_tokens == (261,) * 24 + (256,) * 27
+    assert dense.encoder_pairs == (261**2,) * 24 + (256**2,) * 27
+    dino = 2 * (261 * (4 * 1024**2 + 2 * 1024 * 4096) + 2 * 261**2 * 1024)
+    siglip = 2 * (256 * (4 * 1152**2 + 2 * 1152 * 4304) + 2 * 256**2 * 1152)
+    by_layer = report.bill().by_layer()
+    found = [by_layer["vision", layer] for layer in range(51)]
+    assert found == [dino] * 24 + [siglip] * 27
+    assert ("vision", 51) not in by_layer
+
+
+def test_layers_of_a_second_encoder_keep_their_numbers_without_the_unused_ones():
+    model = load_model("openvla-7b")
+    operators = lower_vision(
+        model, plan(model, Workload()), Counting(encoder_layers="contributing")
+    )
+    layers = {layer for operator in operators for layer in operator.layers}
+    # the last of 24 and of 27 layers are not read
+    assert layers == {*range(23), *range(24, 24 + 26)}
+
+
+# --- connectors of whole models ------------------------------------------------------------------
+
+
+def test_mobilevlms_connector():
+    # two linears on 576 patches, then 3×3 positions of one feature each on 12×12 pooled ones
+    macs = 576 * (1024 * 2048 + 2048**2) + 144 * 2048 * 9
+    assert (
+        evaluate(load_model("mobilevlm-v2-1.7b")).bill().by_component()["connector"]
+        == 2 * macs
+        == 7_253_065_728
+    )

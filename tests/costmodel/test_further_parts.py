@@ -1,4 +1,4 @@
-"""Plans and reports of the less usual models by hand: videos, second encoders, layouts, floors."""
+"""Plans and reports of the less usual models by hand: videos, joint attention, layouts, floors."""
 
 import pytest
 from other_decoders import CROSS, HEADS, with_decoder
@@ -16,8 +16,9 @@ from vlm_tokencost.costmodel import (
 )
 from vlm_tokencost.costmodel.encoder import attends_jointly
 from vlm_tokencost.costmodel.flops import published_bill, published_obstacle
-from vlm_tokencost.costmodel.lower import lower, lower_decode, lower_vision
+from vlm_tokencost.costmodel.lower import lower, lower_decode
 from vlm_tokencost.costmodel.plan import Layout, decode_keys, layouts
+from vlm_tokencost.costmodel.tokens import Processor
 from vlm_tokencost.presets import load_model
 
 
@@ -27,37 +28,6 @@ def report_of(model_id, schedule=None, **workload):
 
 def component(report, name, **side):
     return report.bill(**side).by_component()[name]
-
-
-# --- connectors of whole models ------------------------------------------------------------------
-
-
-def test_mobilevlms_connector():
-    # two linears on 576 patches, then 3×3 positions of one feature each on 12×12 pooled ones
-    macs = 576 * (1024 * 2048 + 2048**2) + 144 * 2048 * 9
-    assert component(report_of("mobilevlm-v2-1.7b"), "connector") == 2 * macs == 7_253_065_728
-
-
-def test_mini_geminis_connector_mines_64_positions_for_each_token():
-    per_token = 1024**2 + 2 * 64 * 2880 * 1024 + 2 * 64 * 1024  # query, keys and values, attention
-    per_token += 1024 * 4096 + 4096**2
-    for model_id, tokens in (("mini-gemini-7b", 576), ("mini-gemini-7b-hd", 5 * 576)):
-        assert component(report_of(model_id), "connector") == 2 * tokens * per_token
-
-
-@pytest.mark.parametrize("structural", [0, 2])
-@pytest.mark.parametrize("text", [0, 7, 64])
-def test_instructblips_q_former_reads_the_text_and_no_structural_tokens(structural, text):
-    model = load_model("instructblip-vicuna-7b")
-    rule = model.token_rule.model_copy(update={"structural_per_image": structural})
-    changed = model.model_copy(update={"token_rule": rule})
-    report = evaluate(changed, Workload(text_tokens=text))
-    assert report.dense.query == (32 + text + structural,) * 32
-    joined = 32 + text  # queries and instruction
-    layer = 4 * joined * 768**2 + 2 * joined**2 * 768 + 2 * joined * 768 * 3072
-    cross = 2 * 32 * 768**2 + 2 * 257 * 1408 * 768 + 2 * 32 * 257 * 768
-    macs = 12 * layer + 6 * cross + 32 * 768 * 4096
-    assert component(report, "connector") == 2 * macs
 
 
 # --- videos --------------------------------------------------------------------------------------
@@ -97,7 +67,8 @@ MERGE = Schedule(encoder=EncoderMerge(merged_per_layer=4))
 
 @pytest.mark.parametrize(
     ("model_id", "frames"),
-    [("llava-next-video-7b", 8), ("llava-onevision-7b", 8), ("llava-next-video-7b", 1)],
+    # without any frames and images, LLaVA-NeXT-Video prices 8 frames
+    [("llava-next-video-7b", 8), ("llava-onevision-7b", 8), ("llava-next-video-7b", 0)],
 )
 @pytest.mark.parametrize("selection", [None, "tome"])
 def test_merged_tokens_lie_on_no_grid_to_pool(model_id, frames, selection):
@@ -106,77 +77,10 @@ def test_merged_tokens_lie_on_no_grid_to_pool(model_id, frames, selection):
     assert error.field == "encoder.merged_per_layer"
 
 
-def test_frames_that_a_model_prices_unasked_are_not_pooled_after_merging_either():
-    error = refusal(evaluate, load_model("llava-next-video-7b"), None, MERGE)
-    assert error.field == "encoder.merged_per_layer"
-
-
 def test_merging_in_the_image_of_a_video_model():
     merged = report_of("llava-next-video-7b", MERGE, images=("672x672",)).scheduled
     # 4 tokens in each of 23 contributing layers, in each of 5 crops
     assert merged.connector_tokens == 5 * 576 - 5 * 23 * 4
-
-
-# --- second encoders -----------------------------------------------------------------------------
-
-#: Block of Mini-Gemini's ConvNeXt: features, pixels from position to position, first and last layer
-CONVNEXT = [(192, 4, 0, 2), (384, 8, 3, 5), (768, 16, 6, 32), (1536, 32, 33, 35)]
-
-
-@pytest.mark.parametrize(
-    ("model_id", "images", "crops", "side"),
-    [
-        ("mini-gemini-7b", 1, 1, 768),
-        ("mini-gemini-7b-hd", 1, 5, 1536),
-        ("mini-gemini-7b-hd", 2, 10, 1536),
-    ],
-)
-def test_a_second_encoder_sees_an_image_of_its_own(model_id, images, crops, side):
-    size = "336x336" if model_id == "mini-gemini-7b" else "672x672"
-    report = report_of(model_id, images=(size,) * images)
-    dense = report.dense
-    assert dense.visual_input.second_crops == ((side // 32, side // 32),) * images
-    assert dense.tower_positions == (crops * 576, images * (side // 32) ** 2)
-    assert dense.encoder_positions == crops * 576
-    by_layer = report.bill().by_layer()
-    layers = [layer for part, layer in by_layer if part == "vision" and layer is not None]
-    assert layers == list(range(24 + 36))
-    clip = 2 * crops * (577 * 12 * 1024**2 + 2 * 577**2 * 1024)
-    assert [by_layer["vision", layer] for layer in range(24)] == [clip] * 24
-    assert dense.encoder_tokens[:24] == (crops * 577,) * 24
-    for features, stride, first, last in CONVNEXT:
-        positions = images * (side // stride) ** 2
-        block = 2 * positions * (49 * features + 2 * features * 4 * features)
-        for layer in range(24 + first, 24 + last + 1):
-            assert by_layer["vision", layer] == block
-            assert dense.encoder_tokens[layer] == dense.encoder_ffn[layer] == positions
-            assert dense.encoder_pairs[layer] == 0
-
-
-def test_a_second_encoder_that_sees_the_crops_of_the_first():
-    model = load_model("openvla-7b")
-    report = evaluate(model)
-    dense = report.dense
-    # DINOv2 has a class token and four registers beside 16×16 patches, SigLIP has none
-    assert dense.tower_positions == (256, 256)
-    assert dense.encoder_tokens == (261,) * 24 + (256,) * 27
-    assert dense.encoder_pairs == (261**2,) * 24 + (256**2,) * 27
-    dino = 2 * (261 * (4 * 1024**2 + 2 * 1024 * 4096) + 2 * 261**2 * 1024)
-    siglip = 2 * (256 * (4 * 1152**2 + 2 * 1152 * 4304) + 2 * 256**2 * 1152)
-    by_layer = report.bill().by_layer()
-    found = [by_layer["vision", layer] for layer in range(51)]
-    assert found == [dino] * 24 + [siglip] * 27
-    assert ("vision", 51) not in by_layer
-
-
-def test_layers_of_a_second_encoder_keep_their_numbers_without_the_unused_ones():
-    model = load_model("openvla-7b")
-    operators = lower_vision(
-        model, plan(model, Workload()), Counting(encoder_layers="contributing")
-    )
-    layers = {layer for operator in operators for layer in operator.layers}
-    # the last of 24 and of 27 layers are not read
-    assert layers == {*range(23), *range(24, 24 + 26)}
 
 
 # --- attention over several crops ----------------------------------------------------------------
@@ -202,6 +106,12 @@ def test_llamas_tiles_of_one_image_attend_jointly():
     # 4 tiles, computed even where they are padding, of 1,601 tokens padded to a multiple of 8
     assert dense.encoder_tokens == (4 * 1608,) * 40
     assert dense.encoder_pairs == ((4 * 1608) ** 2,) * 40
+    # without padding tiles one crop is left, which is still padded as a joint sequence
+    used = Workload(images=("560x560",), processor=Processor(tiles="used"))
+    single = plan(model, used)
+    assert len(single.visual_input.crops) == 1
+    assert attends_jointly(model.vision, single.visual_input)
+    assert single.encoder_tokens == (1608,) * 40
 
 
 def test_an_encoder_that_attends_over_each_crop_alone():
@@ -219,8 +129,10 @@ def test_rules_that_read_the_encoder_fit_one_image_of_pixtral():
     assert zipped.scheduled.connector_tokens == 64
     merged = report_of("pixtral-12b", TOME, images=(SQUARE,))
     assert merged.scheduled.connector_tokens == 1024 - 24 * 4
-    # n = 1024 − 4·l tokens: half of them against the other half, in features of one head
-    assert component(merged, "selection") == 2 * sum((512 - 2 * l) ** 2 * 64 for l in range(24))
+    # n = 1024 − 4·layer tokens: half of them against the other half, in features of one head
+    assert component(merged, "selection") == 2 * sum(
+        (512 - 2 * layer) ** 2 * 64 for layer in range(24)
+    )
 
 
 @pytest.mark.parametrize("images", [2, 3])
@@ -241,6 +153,17 @@ def test_rules_that_read_the_encoder_do_not_fit_llamas_tiles():
         assert refusal(evaluate, model, workload, schedule).field in ("selection", "compress.at")
     assert refusal(evaluate, model, workload, after).field == "selection"
     assert refusal(evaluate, model, workload, TOME).field == "encoder.merged_per_layer"
+
+
+def test_a_pooling_head_runs_in_vain():
+    report = evaluate(load_model("phi-4-multimodal"))
+    crops = len(report.dense.visual_input.crops)
+    assert report.dense.encoder_positions == crops * 1024
+    # one query in each crop reads 32×32 patches, then passes an FFN
+    head = 2 * 1152**2 + 2 * 1024 * 1152**2 + 2 * 1024 * 1152 + 2 * 1152 * 4304
+    layer = 1024 * (4 * 1152**2 + 2 * 1152 * 4304) + 2 * 1024**2 * 1152
+    # so does the last of 27 layers
+    assert report.unused_encoder_flops() == 2 * crops * (head + layer)
 
 
 # --- layouts -------------------------------------------------------------------------------------
@@ -374,11 +297,21 @@ def test_a_decode_forward_projects_the_keys_that_no_cache_holds(cached):
     assert (cross.queries, cross.pairs) == (12, 3 * 4 * 10)
 
 
-def test_keys_that_pyramiddrop_computes_from_latents():
+@pytest.mark.parametrize(
+    ("attention", "keys"),
+    [
+        # two key heads of 16 for four query heads
+        (HEADS, 48 * 32),
+        # latents and expanded keys, with which the values come
+        (LATENT, 48 * 24 + 20 * 4 * (12 + 8)),
+    ],
+    ids=["grouped", "latent"],
+)
+def test_keys_that_pyramiddrop_computes(attention, keys):
     schedule = Schedule.keep(0.5, layer=2).model_copy(update={"selection": "pyramiddrop"})
-    report = evaluate(with_decoder(attention=LATENT), ASKED, schedule)
-    # last token's query; latents and expanded keys (values come with them) of 16 tokens; a row
-    macs = 48 * 64 + 16 * (48 * 24 + 20 * 4 * (12 + 8)) + 16 * 4 * 16
+    report = evaluate(with_decoder(attention=attention), ASKED, schedule)
+    # the last token's query, the keys of all 16 tokens, and a row of 16 in 4 heads
+    macs = 48 * 64 + 16 * keys + 16 * 4 * 16
     assert component(report, "selection") == 2 * macs
 
 

@@ -21,6 +21,9 @@ from vlm_tokencost.costmodel import (
     plan,
     published_bill,
 )
+from vlm_tokencost.costmodel.architecture import Decoder
+from vlm_tokencost.costmodel.architecture.blocks import ATTENTIONS
+from vlm_tokencost.costmodel.connectors import STAGES
 from vlm_tokencost.costmodel.errors import clip
 from vlm_tokencost.costmodel.numeric import ratio, whole
 from vlm_tokencost.costmodel.workload import image_size
@@ -213,6 +216,14 @@ def test_anything_wrong_is_an_invalid_input(value):
         lambda: Workload(images=[value], text_tokens=value, batch=value),
         lambda: Schedule(rounding=value, stages=value),
         lambda: Stage(first_layer=value, ratio=value),
+        lambda: ATTENTIONS.build(value),
+        lambda: ATTENTIONS.build({"kind": value, value: value}),
+        lambda: STAGES.build_all(value),
+        lambda: STAGES.build_all([value]),
+        lambda: Model(**{**dict(LLAVA), "id": value, "decoder": value, "vision": value}),
+        lambda: Decoder(**{**dict(LLAVA.decoder), "adapter": value, "variants": [value]}),
+        lambda: Decoder(**{**dict(LLAVA.decoder), "sliding_window": {value: value}}),
+        lambda: Decoder(**{**dict(LLAVA.decoder), "extra_parameters": value}),
     ):
         try:
             call()

@@ -212,7 +212,8 @@ def test_the_whole_as_a_budget_reduces_nothing(name):
 def obstacle(name, model):
     """Return the field that refuses a method for a model, from the model's structure alone."""
     decoder, vision, connector = model.decoder, model.vision, model.connector
-    plain_tower = vision.kind == "transformer" and vision.joint is None
+    joint = vision.joint is not None and vision.joint.over == "image"  # one image has one crop
+    plain_tower = vision.kind == "transformer" and not joint
     if name in ("fastv", "pyramiddrop", "sparsevlm") and decoder.crosses:
         return "selection"  # no attention row over visual tokens
     if name == "visionzip" and not connector.per_token and connector.merge_size == 1:
@@ -223,7 +224,7 @@ def obstacle(name, model):
     alone = plain_tower and vision.windows is None and model.second_vision is None
     if name == "tome" and not (one_to_one and alone):
         return "encoder.merged_per_layer"
-    if name == "tome" and model.id in ("llava-next-video-7b", "llava-video-7b"):
+    if name == "tome" and model.id in {"llava-next-video-7b", "llava-video-7b"}:
         return "encoder.merged_per_layer"  # frames are pooled 2×2 on their grid
     return None
 
@@ -240,7 +241,7 @@ def test_every_method_fits_every_model_or_says_why(name, model_id):
     patches = min(rows * columns for rows, columns in dense.visual_input.crops)
     blocks = model.vision.num_hidden_layers
     # By default ToMe merges 16 in every block, and in none more than half of what is left.
-    small = name == "tome" and 2 * 16 > patches - 16 * (blocks - 1)
+    small = name == "tome" and patches - 16 * (blocks - 1) < 2 * 16
     for budget in [third] if small else [None, third]:
         try:
             found = planned(name, budget, model)

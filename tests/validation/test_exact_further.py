@@ -166,10 +166,6 @@ CROSSED: dict[str, Any] = {
         Schedule(stages=(Stage(first_layer=0, ratio="1/5"), Stage(first_layer=20, withdraw=True))),
         partial(crossed, ((0, KEYS // 5), (20, 0))),
     ),
-    "compressed": (
-        Schedule(compress=Compress(tokens=1_000)),
-        lambda *_: Reduction(compressed=(1_000, "after-connector"), entering=1_000),
-    ),
     "compressed before the connector": (
         Schedule(compress=Compress(tokens=1_000, at="before-connector")),
         lambda *_: Reduction(compressed=(1_000, "before-connector"), entering=1_000),

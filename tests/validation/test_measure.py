@@ -232,3 +232,12 @@ def test_unknown_names_are_refused():
         plan_suite(Options(models=("llava-1.5-7c",)))
     with pytest.raises(InvalidInput, match="method fastvv is not known"):
         plan_suite(Options(methods=("fastvv",)))
+
+
+def test_attention_that_a_part_does_not_have():
+    options = Options(models=("paligemma2-3b-224",), methods=(), device="cpu", scale="reduced")
+    case = next(case for case in plan_suite(options) if case.attention == "sdpa")
+    bench = Bench(options)
+    bench.prepare(case.report.model)
+    with pytest.raises(InvalidInput, match="--attention sdpa is not there for the parts of pali"):
+        bench.measure(case)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from vlm_tokencost.validation.sequence import STRUCTURAL, TEXT, VISUAL, Merged, Tokens
+from vlm_tokencost.validation.sequence import STRUCTURAL, TEXT, VISUAL, Keys, Merged, Tokens
 
 torch = pytest.importorskip("torch")
 
@@ -115,3 +115,36 @@ def test_renumbered(axes: bool) -> None:
     ids = [[0, 1, 2, 3, 4, 5, 6]] * 2
     assert rows(left.positions) == ([ids] * 3 if axes else ids)
     assert rows(left.origin) == [[0, 1, 2, 5, 6, 7, 8], [0, 1, 3, 4, 6, 7, 8]]
+
+
+def test_runs_and_additions_go_with_their_tokens() -> None:
+    blocks = torch.tensor([[-1, -1, 0, 0, 1, 1, -1, -1, -1]]).expand(2, -1)
+    added = 100 * torch.arange(9.0).double().expand(1, 2, -1)[..., None].expand(-1, -1, -1, 2)
+    sequence = tokens()._replace(blocks=blocks, added=added)
+    merged = Merged(torch.full((2, 1, 2), 7.0).double(), torch.zeros(2, 1).long())
+    kept = sequence.keep(torch.tensor([[0, 3], [1, 2]]), merged)
+    assert kept.blocks is not None
+    assert kept.added is not None
+    # A new token belongs to the run before it, and nothing is added to it.
+    assert rows(kept.blocks) == [[-1, -1, 0, 1, 1, -1, -1, -1]] * 2
+    assert rows(kept.added[0, 0, :, 0]) == [0, 100, 200, 500, 0, 600, 700, 800]
+    assert rows(kept.added[0, 1, :, 0]) == [0, 100, 300, 400, 0, 600, 700, 800]
+    behind = kept.with_added(0)
+    assert rows(behind.states[0, :, 0]) == [0, 101, 202, 505, 7, 606, 707, 808]
+    assert rows(kept.with_added(1).states) == rows(kept.states), "one layer adds, no other does"
+
+
+def test_keys_of_cross_attention_shrink_and_the_sequence_stays() -> None:
+    visible = torch.tensor([[[True, False, False, True]] * 9] * 2)
+    keys = Keys(torch.arange(8.0).view(2, 4, 1), torch.arange(4).expand(2, -1), visible)
+    sequence = tokens()._replace(keys=keys)
+    kept = sequence.keep(torch.tensor([[0, 3], [1, 2]]))
+    assert kept.keys is not None
+    assert rows(kept.states_of(VISUAL)) == [[[0], [3]], [[5], [6]]]
+    assert rows(kept.keys.origin) == [[0, 3], [1, 2]]
+    assert rows(kept.keys.visible[:, 0]) == [[True, True], [False, False]]
+    assert (kept.visual, kept.length) == (2, 9)
+    assert rows(kept.origin) == rows(sequence.origin)
+    none = kept.keep(None)
+    assert (none.visual, none.length) == (0, 9)
+    assert rows(none.states_of(VISUAL)) == [[], []]

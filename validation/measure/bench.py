@@ -9,6 +9,7 @@ from itertools import cycle
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ...costmodel import Model
+from ..attention import choose_attention
 from ..build import build
 from ..compare import crops_per_image
 from ..forward import Driver
@@ -80,10 +81,10 @@ class Bench:
         """Return what the clocks say about a case.
 
         Raises:
-            InvalidInput: A schedule that the driver cannot run.
+            InvalidInput: A schedule that the driver cannot run, or attention that the model lacks.
         """
         if self._driver is None or self._driver.attention != case.attention:
-            self._model.set_attn_implementation(case.attention)
+            choose_attention(self._model, case.attention)
             self._driver = Driver(self._model)
         runs = self._runs(self._driver, case)
         effort, repeats = self.options.effort, self.options.repeats

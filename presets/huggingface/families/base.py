@@ -83,7 +83,7 @@ def selected(config: Fields, encoder: VisionEncoder, *, several: bool = True) ->
     value = config.value(name)
     indices: Sequence[object] = value if isinstance(value, list | tuple) else (value,)
     if not indices or (len(indices) > 1 and not several):
-        raise config.refusal(name, None, "is not one layer", "give one number")
+        raise config.refusal(name, value, "is not one layer", "give one number")
     contributing = []
     for index in indices:
         if isinstance(index, bool) or not isinstance(index, int):
@@ -130,7 +130,7 @@ def divisible(fields: Fields, name: str, grid: int, by: str, size: int) -> None:
     """Refuse a patch grid that does not divide into squares."""
     if grid % size:
         problem = f"makes {grid}×{grid} patches, which {by} {size} does not divide"
-        raise fields.refusal(name, None, problem, "correct one of them")
+        raise fields.refusal(name, fields.value(name), problem, "correct one of them")
 
 
 def class_source(name: str) -> str:

@@ -19,7 +19,7 @@ def fast_vlm(config: Fields, images: ImageProcessor) -> Reading:
     config.only("vision_feature_layer", -1, "the class has no other")
     fields, encoder = base.vision_of(config)
     text, decoder = base.text_of(config, tied=base.tied_by_either(config))
-    side = images.edge("crop_size", "height", _SIDE)
+    side = images.edge("crop_size", "height", _SIDE, "the released checkpoints")
     stride = encoder.patch_embedding.patch_size
     if side % stride:
         problem = f"is no multiple of {stride}, the pixels of a token"

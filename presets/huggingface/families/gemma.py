@@ -67,8 +67,8 @@ def gemma3(config: Fields, images: ImageProcessor) -> Reading:
         source=config.sources(),
     )
     panning = images.given and images.flag("do_pan_and_scan", False)
-    if panning:  # the tokens of the sentence around crops are estimated
-        config.notes.unverified["token_rule.structural_when_cropped"] = None
+    # that "\n\n" is one token, and those of the sentence around crops, are estimated
+    rules.estimated(config, "structural_per_image", "structural_when_cropped")
     rule = rules.fixed(
         config,
         side,

@@ -41,6 +41,8 @@ def glm4v(config: Fields, images: ImageProcessor) -> Reading:
         source=fields.sources(),
     )
     least, most = images.videos.pixels(*rules.GLM_VIDEO_LIMITS)
+    # the chat template's marks, and how many digits are one token
+    rules.estimated(config, "video.structural_per_video", "video.digits_per_token")
     rule = rules.native(
         config,
         images,

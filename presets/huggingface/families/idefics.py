@@ -118,8 +118,7 @@ def _shuffled(config: Fields, images: ImageProcessor, family: str, *, video: boo
     )
     rule = _tiles(config, images, fields, factor)
     if video:
-        for name in ("structural_per_video", "structural_per_frame"):
-            config.notes.unverified[f"token_rule.video.{name}"] = None
+        rules.estimated(config, "video.structural_per_video", "video.structural_per_frame")
         rule["video"] = {
             "kind": "frames",
             "frame_size": rule["tile_size"],
@@ -136,7 +135,8 @@ def _tiles(config: Fields, images: ImageProcessor, fields: Fields, factor: int) 
     # Without a file: tiles of the encoder's image_size, four along the longest edge, which is what
     # the class's own defaults (364, 1456) are for the encoder that they are for.
     side = fields.side("image_size")
-    tile = images.edge("max_image_size", "longest_edge", side)
+    origin = "vision_config.image_size"
+    tile = images.edge("max_image_size", "longest_edge", side, origin)
     grid = tile // fields.side("patch_size")
     if tile > side:
         problem = f"is above the encoder's image_size {side}"
@@ -144,7 +144,9 @@ def _tiles(config: Fields, images: ImageProcessor, fields: Fields, factor: int) 
     if not grid or grid % factor:
         problem = f"makes {grid}×{grid} patches, which scale_factor {factor} does not divide"
         raise fields.refusal("image_size", tile, problem, "correct one of them")
-    edge = images.edge("size", "longest_edge", min(4 * tile, LARGEST_SIDE))
+    if tile != side:
+        origin = "preprocessor.max_image_size.longest_edge"
+    edge = images.edge("size", "longest_edge", min(4 * tile, LARGEST_SIDE), f"four times {origin}")
     if (edge // tile) ** 2 > MOST_TILES:
         problem = f"makes more than {MOST_TILES:,} tiles of {tile}"
         raise images.refusal("size.longest_edge", edge, problem, "correct one of them")
@@ -152,6 +154,8 @@ def _tiles(config: Fields, images: ImageProcessor, fields: Fields, factor: int) 
     if not images.flag("do_image_splitting", True):
         own = {"grid": "fixed", "fixed_grid": (1, 1), "thumbnail": "never"}
         edge = tile
+    else:  # that a line break is one token, in the LLM's own vocabulary
+        rules.estimated(config, "structural_per_tile_row")
     return rules.tiles(
         config,
         tile,

@@ -35,7 +35,7 @@ def internvl(config: Fields, images: ImageProcessor) -> Reading:
     )
     images.only("min_patches", 1)
     if not decoder.model_type.startswith("qwen"):  # the text around frames, in its own vocabulary
-        config.notes.unverified["token_rule.video.structural_per_frame"] = None
+        rules.estimated(config, "video.structural_per_frame")
     rule = rules.tiles(
         config,
         side,

@@ -8,6 +8,7 @@ from ....costmodel.architecture.connector import Connector
 from ....costmodel.architecture.decoder import Decoder
 from ....costmodel.architecture.variants import ExtraParameters
 from ....costmodel.architecture.vision import VisionEncoder
+from ....costmodel.numeric import LARGEST
 from ....costmodel.parameters import vision_parameters
 from ....costmodel.tokens.base import LARGEST_SIDE
 from ..fields import Fields
@@ -67,7 +68,11 @@ def llava_onevision(config: Fields, images: ImageProcessor) -> Reading:
     if not (isinstance(ratio, str) and ratio.startswith(stem) and digits.isdecimal()):
         way_out = f"give {stem} and a number"
         raise config.refusal("vision_aspect_ratio", ratio, "is not understood", way_out)
-    rule["max_crops"] = config.whole("vision_aspect_ratio", int(digits[:12]), 1)
+    crops = int(digits[:12])
+    if not 1 <= crops <= LARGEST:
+        problem = f"is not between {stem}1 and {stem}{LARGEST}"
+        raise config.refusal("vision_aspect_ratio", ratio, problem, "correct it")
+    rule["max_crops"] = crops
     rule["video"] = {
         "kind": "frames",
         "frame_size": fields.side("image_size"),
@@ -139,7 +144,7 @@ def _anyres(
     cut = images.pairs("image_grid_pinpoints")
     if own and cut and own != cut:
         problem = "is not the list of config.json"
-        raise images.refusal("image_grid_pinpoints", None, problem, "correct one of them")
+        raise images.refusal("image_grid_pinpoints", list(cut), problem, "correct one of them")
     canvases = own or cut or _canvases(config.model_type)
     for canvas in canvases:
         if canvas[0] % side or canvas[1] % side:

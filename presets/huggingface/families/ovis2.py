@@ -48,6 +48,8 @@ def ovis2(config: Fields, images: ImageProcessor) -> Reading:
     images.only("use_covering_area_grid", True)
     # unlike other classes, this one's processor cuts nothing unless the file says so
     cut = images.flag("crop_to_patches", False)
+    if not cut or not images.sets("max_patches"):  # the checkpoints' limit, or the class's?
+        rules.estimated(config, "max_tiles")
     rule = rules.tiles(
         config,
         side,

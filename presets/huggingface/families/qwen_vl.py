@@ -31,6 +31,8 @@ def qwen3_vl(config: Fields, images: ImageProcessor) -> Reading:
     text, decoder = base.text_of(config)
     connector = merger(fields, encoder, decoder, "out_hidden_size", deepstack=True)
     least, most = images.videos.pixels(*rules.QWEN3_VIDEO_LIMITS)
+    # tokens of the chat template's marks and of a time in words are estimated
+    rules.estimated(config, "video.structural_per_video", "video.structural_per_timestamp")
     rule = rules.native(
         config,
         images,
@@ -76,13 +78,14 @@ def merger(
     mlp = [base.linear(joined, joined), base.linear(joined, hidden)]
     kind = encoder.norm
     taps = _taps(fields, encoder.num_hidden_layers) if deepstack else ()
-    added = DeepStack(
-        encoder_layers=taps, stages=[*base.merge(size), base.norm(kind, joined), *mlp]
-    )
+    added = None
+    if taps:
+        stages = [*base.merge(size), base.norm(kind, joined), *mlp]
+        added = DeepStack(encoder_layers=taps, stages=stages)
     return Connector(
         name=f"{size}×{size} patch merger" + (" and DeepStack mergers" if taps else ""),
         stages=[base.norm(kind, width), *base.merge(size), *mlp],
-        deepstack=added if taps else None,
+        deepstack=added,
         source=fields.sources(),
     )
 
@@ -134,5 +137,5 @@ def _taps(fields: Fields, layers: int) -> tuple[int, ...]:
     taps = fields.integers(name)
     if list(taps) != sorted(set(taps)) or (taps and taps[-1] >= layers):
         problem = f"is not a growing list of layers below {layers}"
-        raise fields.refusal(name, None, problem, "correct it")
+        raise fields.refusal(name, list(taps), problem, "correct it")
     return taps

@@ -21,6 +21,12 @@ GLM_LIMITS = (12_544, 11_760_000)
 GLM_VIDEO_LIMITS = (12_544, 47_040_000)
 
 
+def estimated(config: Fields, *names: str) -> None:
+    """Mark figures of the rule that no source settles, as the presets of the family do."""
+    for name in names:
+        config.notes.unverified[f"token_rule.{name}"] = None
+
+
 def fixed(config: Fields, side: int, **own: Any) -> dict[str, Any]:
     """Return the rule of images that are resized to one square."""
     return {
@@ -36,7 +42,8 @@ def longest_edge(
     config: Fields, images: ImageProcessor, encoder: VisionEncoder, side: int, *, merge: int
 ) -> dict[str, Any]:
     """Return Pixtral's rule; without a file the longest edge is the encoder's image_size."""
-    edge = images.edge("size", "longest_edge", side)
+    edge = images.edge("size", "longest_edge", side, "vision_config.image_size")
+    images.same("patch_size", encoder.patch_embedding.patch_size, "patch_size")
     side = min(max(encoder.patch_embedding.patch_size * merge, edge), LARGEST_SIDE)
     return {
         "kind": "longest-edge",
@@ -68,7 +75,9 @@ def native(
         cells: Tokens along a side of the default image.
         own: Further fields of the rule.
     """
-    factor = encoder.patch_embedding.patch_size * connector.merge_size
+    patch = encoder.patch_embedding
+    factor = patch.patch_size * connector.merge_size
+    images.patches(patch.patch_size, patch.temporal_patch_size, connector.merge_size)
     side = min(cells * factor, LARGEST_SIDE)
     least, most = images.pixels(*limits)
     differs = (least, most) != limits

@@ -22,7 +22,7 @@ def qwen3_moe(fields: Fields, tied: bool) -> Decoder:
     every = shared.sliding_layers(fields, layers, lambda _: window is not None, window)
     if len(every) not in (0, layers) or bool(every) != (window is not None):
         problem = "differs from sliding_window, which is in every layer or in none"
-        raise fields.refusal("layer_types", None, problem, "leave it out")
+        raise fields.refusal("layer_types", fields.value("layer_types"), problem, "leave it out")
     return _qwen3(fields, tied, sliding_window=shared.windowed(window, every))
 
 

@@ -27,7 +27,7 @@ def mistral(fields: Fields, tied: bool) -> Decoder:
     every = shared.sliding_layers(fields, layers, lambda _: window is not None, window)
     if len(every) not in (0, layers) or bool(every) != (window is not None):
         problem = f"differs from sliding_window, which {fields.model_type} has in every layer"
-        raise fields.refusal("layer_types", None, problem, "leave it out")
+        raise fields.refusal("layer_types", fields.value("layer_types"), problem, "leave it out")
     return shared.decoder(
         fields,
         heads,

@@ -22,12 +22,15 @@ def text(fields: Fields, tied: bool) -> Decoder:
         shared.read_heads(fields, own_head_dim=False),
         fields.depth("num_hidden_layers"),
     )
-    crossing = _listed(fields, "cross_attention_layers", (3, 8, 13, 18, 23, 28, 33, 38))
-    crossing = tuple(layer for layer in crossing if layer < layers)
+    name = "cross_attention_layers"
+    if fields.has(name):
+        crossing = fields.layers(name, layers)
+    else:  # the class's list is for forty layers
+        listed = _listed(fields, name, (3, 8, 13, 18, 23, 28, 33, 38))
+        crossing = tuple(layer for layer in listed if layer < layers)
     if not crossing:
-        raise fields.refusal(
-            "cross_attention_layers", None, "names no layer", "give at least one layer"
-        )
+        given = fields.value(name)
+        raise fields.refusal(name, given, "names no layer", "give at least one layer")
     cross = CrossAttention(
         num_attention_heads=heads.num_attention_heads,
         num_key_value_heads=heads.num_key_value_heads,
@@ -61,7 +64,7 @@ def vision(fields: Fields) -> VisionEncoder:
     shapes = 8 if ratios is None else len(ratios) if isinstance(ratios, list | tuple) else 0
     if not shapes:
         way_out = "give pairs of rows and columns"
-        raise fields.refusal("supported_aspect_ratios", None, "is not a list of pairs", way_out)
+        raise fields.refusal("supported_aspect_ratios", ratios, "is not a list of pairs", way_out)
     fields.only("max_aspect_ratio_id", shapes, "it differs from supported_aspect_ratios")
     rows = (shapes + 1) * tiles * hidden
     return towers.tower(

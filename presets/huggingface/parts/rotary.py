@@ -57,8 +57,11 @@ def qwen2_5_vl(fields: Fields) -> VisionEncoder:
         raise fields.refusal("window_size", window, problem, "correct it")
     fields.ignore("tokens_per_second")
     fields.only("embed_dim", fields.positive("hidden_size"), "it differs from hidden_size")
-    # the class asks of each layer whether it is in the list: further entries are idle
-    full = (layer for layer in fields.integers("fullatt_block_indexes") if layer < layers)
+    name = "fullatt_block_indexes"
+    if fields.has(name):
+        full = fields.layers(name, layers)
+    else:  # the class's list is for 32 layers, and its further entries are idle
+        full = tuple(layer for layer in fields.integers(name) if layer < layers)
     return _qwen(
         fields,
         "Qwen2.5-VL ViT",
@@ -66,7 +69,7 @@ def qwen2_5_vl(fields: Fields) -> VisionEncoder:
         norm="rms",
         patch_bias=False,
         feed_forward=_gated(fields.positive("intermediate_size"), bias=True),
-        windows=Windows(size=merged * merge, full_attention_layers=tuple(sorted(set(full)))),
+        windows=Windows(size=merged * merge, full_attention_layers=full),
     )
 
 

@@ -83,10 +83,10 @@ def sliding_layers(
     if given is None:
         return tuple(layer for layer in range(layers) if otherwise(layer))
     if not isinstance(given, list | tuple):
-        raise fields.refusal("layer_types", None, "is not a list", "give one entry per layer")
+        raise fields.refusal("layer_types", given, "is not a list", "give one entry per layer")
     if len(given) != layers:
         problem = f"has {len(given)} entries for {layers} layers"
-        raise fields.refusal("layer_types", None, problem, "give one entry per layer")
+        raise fields.refusal("layer_types", given, problem, "give one entry per layer")
     for place, kind in enumerate(given):
         name = f"layer_types.{place}"
         if not isinstance(kind, str) or kind not in LAYER_TYPES:

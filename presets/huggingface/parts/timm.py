@@ -17,7 +17,7 @@ def timm(fields: Fields) -> VisionEncoder:
     if arguments != {"inference_mode": True}:
         problem = "is not understood: the branches of training cost more"
         way_out = 'only {"inference_mode": true} can be read'
-        raise fields.refusal("model_args", None, problem, way_out)
+        raise fields.refusal("model_args", arguments, problem, way_out)
     fields.only("hidden_size", _FEATURES, "it is not what leaves the encoder")
     # of the classifier, which is not built
     fields.ignore("do_pooling", "global_pool", "num_classes", "pretrained_cfg")

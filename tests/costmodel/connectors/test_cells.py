@@ -4,9 +4,10 @@ from typing import Any
 
 import pytest
 from counted_modules import counted, empty, on_meta, priced, stored
-from vlm_tokencost.costmodel import InvalidInput
+from vlm_tokencost.costmodel import InvalidInput, evaluate
 from vlm_tokencost.costmodel.architecture import Connector
 from vlm_tokencost.costmodel.connectors import Flow
+from vlm_tokencost.presets import load_model
 
 
 def connector(*stages: dict[str, Any]) -> Connector:
@@ -202,3 +203,13 @@ def test_heads_that_do_not_divide_are_refused() -> None:
     packer = {**dict(token_packer(2).stages[0]), "num_attention_heads": 7}
     with pytest.raises(InvalidInput, match="7 does not divide hidden_size 1024"):
         connector(packer)
+
+
+def test_mini_geminis_connector_mines_64_positions_for_each_token() -> None:
+    per_token = 1024**2 + 2 * 64 * 2880 * 1024 + 2 * 64 * 1024  # query, keys and values, attention
+    per_token += 1024 * 4096 + 4096**2
+    for model_id, tokens in (("mini-gemini-7b", 576), ("mini-gemini-7b-hd", 5 * 576)):
+        assert (
+            evaluate(load_model(model_id)).bill().by_component()["connector"]
+            == 2 * tokens * per_token
+        )

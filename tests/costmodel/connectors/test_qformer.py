@@ -4,9 +4,10 @@ from typing import Any
 
 import pytest
 from counted_modules import counted, empty, on_meta, priced, stored
-from vlm_tokencost.costmodel import InvalidInput
+from vlm_tokencost.costmodel import InvalidInput, Workload, evaluate
 from vlm_tokencost.costmodel.architecture import Connector
-from vlm_tokencost.costmodel.connectors import Flow
+from vlm_tokencost.costmodel.connectors import STAGES, Flow
+from vlm_tokencost.presets import load_model
 
 ATTENTION = {
     "num_attention_heads": 12,
@@ -136,3 +137,87 @@ def test_words() -> None:
         "q-former: 32 queries of 768, 12 layers, reads the image"
     )
     assert connector(INSTRUCTBLIP, 2560).stages[0].text.endswith("the image and the instruction")
+
+
+# --- small ones, by hand
+
+HEADED = {"qkv_bias": True, "output_bias": True}
+QFORMER: dict[str, Any] = {
+    "kind": "q-former",
+    "hidden_size": 8,
+    "num_hidden_layers": 5,
+    "num_queries": 3,
+    "attention": {"num_attention_heads": 2, "num_key_value_heads": 2, "head_dim": 4, **HEADED},
+    "cross_attention": {
+        "num_attention_heads": 2,
+        "num_key_value_heads": 2,
+        "head_dim": 4,
+        "source_size": 6,
+        "norms": 1,
+        **HEADED,
+    },
+    "cross_attention_frequency": 2,
+    "feed_forward": {"intermediate_size": 16, "gated": False, "bias": True},
+    "norm": "layer",
+}
+
+
+@pytest.mark.parametrize(
+    ("layers", "frequency", "crossing"),
+    [(5, 2, [0, 2, 4]), (5, 3, [0, 3]), (6, 2, [0, 2, 4]), (1, 2, [0]), (5, 1, [0, 1, 2, 3, 4])],
+)
+def test_layers_that_read_the_image(layers: int, frequency: int, crossing: list[int]) -> None:
+    changes = {"num_hidden_layers": layers, "cross_attention_frequency": frequency}
+    stage = STAGES.build({**QFORMER, **changes})
+    operators = list(
+        stage.operators("stage 0", Flow({(1, 7): 1}, batch=1, arranged=0, text_tokens=0))
+    )
+    names = [operator.name for operator in operators]
+    found = [layer for layer in range(layers) if f"stage 0 layer {layer} cross query" in names]
+    assert found == crossing
+    # a layer: 4·(8² + 8), the norm behind it 2·8, 2·8·16 + 16 + 8, and the norm behind that
+    layer = 4 * 72 + 16 + 280 + 16
+    # cross-attention: 2·(8² + 8), 2·(6·8 + 8), a norm; besides: 3 queries of 8, the first norm
+    cross = 2 * 72 + 2 * 56 + 16
+    assert stage.parameters() == layers * layer + len(crossing) * cross + 3 * 8 + 16
+    # MACs: 4·3·8² + 2·3²·8 + 2·3·8·16 everywhere; 2·3·8² + 2·7·6·8 + 2·3·7·8
+    macs = layers * (768 + 144 + 768) + len(crossing) * (384 + 672 + 336)
+    assert sum(operator.macs for operator in operators) == macs
+
+
+def test_each_image_is_read_by_itself() -> None:
+    stage = STAGES.build({**QFORMER, "num_hidden_layers": 1, "vocab_size": 100})
+    operators = list(stage.operators("s", Flow({(1, 7): 2}, batch=5, arranged=0, text_tokens=4)))
+    name = "s layer 0 "
+    # 10 images of 7 tokens; in each 3 queries join 4 words
+    assert [operator[3:] for operator in operators] == [
+        (name + "query", 70, 8, 8),
+        (name + "key", 70, 8, 8),
+        (name + "value", 70, 8, 8),
+        (name + "scores and values", 70, 70, 7 * 7 * 10, 2, 4, 4),
+        (name + "output", 70, 8, 8),
+        (name + "cross query", 30, 8, 8),
+        (name + "cross key", 70, 6, 8),
+        (name + "cross value", 70, 6, 8),
+        (name + "cross scores and values", 30, 70, 3 * 7 * 10, 2, 4, 4),
+        (name + "cross output", 30, 8, 8),
+        (name + "up", 30, 8, 16),
+        (name + "down", 30, 16, 8),
+        (name + "text up", 40, 8, 16),
+        (name + "text down", 40, 16, 8),
+    ]
+
+
+@pytest.mark.parametrize("structural", [0, 2])
+@pytest.mark.parametrize("text", [0, 7, 64])
+def test_the_text_is_read_without_structural_tokens(structural: int, text: int) -> None:
+    model = load_model("instructblip-vicuna-7b")
+    rule = model.token_rule.model_copy(update={"structural_per_image": structural})
+    changed = model.model_copy(update={"token_rule": rule})
+    report = evaluate(changed, Workload(text_tokens=text))
+    assert report.dense.query == (32 + text + structural,) * 32
+    joined = 32 + text  # queries and instruction
+    layer = 4 * joined * 768**2 + 2 * joined**2 * 768 + 2 * joined * 768 * 3072
+    cross = 2 * 32 * 768**2 + 2 * 257 * 1408 * 768 + 2 * 32 * 257 * 768
+    macs = 12 * layer + 6 * cross + 32 * 768 * 4096
+    assert report.bill().by_component()["connector"] == 2 * macs

@@ -74,4 +74,4 @@ def test_lines_are_short_and_in_order(content: Contents) -> None:
 def test_an_id_that_is_no_key_is_refused(content: Contents) -> None:
     model = read_config(content("llava-1.5-7b"))
     with pytest.raises(InvalidInput, match="is no id for a model"):
-        to_toml(type(model)(**{**dict(model), "id": 'a"]\nb'}))
+        to_toml(type(model)(**{**dict(model), "id": 'a"]b'}))

@@ -37,6 +37,8 @@ FILES = {
     ("org/Qwen", "v1.0", "preprocessor_config.json"): LIMITS,
     ("org/weights", "main", "model.safetensors"): b"0",
     ("org/broken", "main", "config.json"): b"{",
+    ("org/unfinished", "main", "config.json"): LLAVA,
+    ("org/unfinished", "main", "preprocessor_config.json"): b"",
     ("org/large", "main", "config.json"): b" " * (2**20 + 1),
 }
 #: What a process downloads: it prints the model's parts, or the error's.
@@ -147,16 +149,25 @@ def test_what_the_hub_refuses_is_told(endpoint: str, tmp_path: Path) -> None:
         "org/gated": "is gated; ask for access on its page and set HF_TOKEN",
         "org/llava@v9": "has no such revision; give a branch, tag or commit of it",
         "org/weights": "has no config.json: not a model of transformers; choose another",
-        "org/broken": "is not JSON",
+        "org/broken": "has a config.json that is not JSON",
+        "org/unfinished": "has a preprocessor_config.json that is empty",
         "org/large": "has a config.json larger than 1,048,576 bytes",
     }
     for (spec, fragment), found in zip(
         wanted.items(), run(tmp_path, *wanted, HF_ENDPOINT=endpoint), strict=True
     ):
         assert fragment in found["error"], spec
-        assert found["field"] in {"hf", "config"}
-        if found["field"] == "hf":
-            assert found["error"].startswith(f"hf {spec} ")
+        assert found["field"] == "hf"
+        assert found["error"].startswith(f"hf {spec} ")
+
+
+def test_a_cached_file_that_is_too_large(endpoint: str, tmp_path: Path) -> None:
+    run(tmp_path, "org/llava", HF_ENDPOINT=endpoint)
+    (cached,) = tmp_path.rglob("config.json")
+    cached.write_bytes(b" " * (2**20 + 1))
+    (found,) = run(tmp_path, "org/llava", HF_HUB_OFFLINE="1")
+    assert found["field"] == "hf"
+    assert found["error"].startswith("hf org/llava has a config.json that is larger than 1,048,576")
 
 
 def test_without_a_connection(tmp_path: Path) -> None:

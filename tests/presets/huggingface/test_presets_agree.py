@@ -50,3 +50,24 @@ def test_a_file_costs_what_the_preset_costs(name: str, content: Contents) -> Non
         assert getattr(read.decoder, field) == getattr(preset.decoder, field)
     for field in ("contributing_layers", "class_token", "class_token_kept", "output_features"):
         assert getattr(read.vision, field, None) == getattr(preset.vision, field, None)
+
+
+def marks(model: Model) -> set[str]:
+    """Return the figures of the token rule that no source settles."""
+    return {name for name in model.unverified if name.startswith("token_rule.")}
+
+
+@pytest.mark.parametrize("name", sorted(FILES & set(list_models())))
+def test_a_file_has_the_preset_s_marks(name: str, content: Contents) -> None:
+    assert marks(load_model(name)) <= marks(read_config(content(name)))
+
+
+def test_some_presets_have_marks() -> None:
+    marked = {name for name in FILES & set(list_models()) if marks(load_model(name))}
+    assert {"gemma3-4b", "idefics3-8b", "smolvlm2-256m", "qwen3-vl-8b", "ovis2-8b"} <= marked
+
+
+def test_a_figure_that_a_file_settles_has_no_mark(content: Contents) -> None:
+    cut = {"crop_to_patches": True, "max_patches": 9}
+    assert marks(read_config(content("ovis2-8b"), cut)) == set()
+    assert marks(read_config(content("idefics3-8b"), {"do_image_splitting": False})) == set()

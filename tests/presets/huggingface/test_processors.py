@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 from vlm_tokencost.costmodel import InvalidInput, Model, Workload, plan
 from vlm_tokencost.presets.huggingface import read_config, read_file
-from vlm_tokencost.presets.huggingface.families import rules
+from vlm_tokencost.presets.huggingface.families import FAMILIES, rules
+from vlm_tokencost.presets.huggingface.processor_types import PROCESSORS, class_stem
 
 Contents = Callable[[str], dict[str, Any]]
 Refusal = Callable[..., InvalidInput]
@@ -134,6 +135,120 @@ def test_a_processor_that_does_not_fit(
     assert fragment in str(error)
 
 
+@pytest.mark.parametrize(
+    ("name", "processor", "field"),
+    [
+        ("qwen2-vl-7b", {"patch_size": 16}, "patch_size"),
+        ("qwen2.5-vl-7b", {"merge_size": 4}, "merge_size"),
+        ("qwen3-vl-8b", {"temporal_patch_size": 1}, "temporal_patch_size"),
+        ("qwen3-vl-8b", {"patch_size": 14}, "patch_size"),
+        ("pixtral-12b", {"patch_size": {"height": 14, "width": 14}}, "patch_size"),
+        ("pixtral-12b", {"patch_size": "16"}, "patch_size"),
+        ("llava-1.5-7b", {"image_processor_type": "Qwen2VLImageProcessor"}, "image_processor_type"),
+        ("qwen2-vl-7b", {"image_processor_type": "CLIPImageProcessor"}, "image_processor_type"),
+        ("gemma3-4b", {"image_processor_type": "SiglipImageProcessorFast"}, "image_processor_type"),
+        ("llava-1.5-7b", {"do_resize": False}, "do_resize"),
+        ("qwen2-vl-7b", {"do_resize": False}, "do_resize"),
+    ],
+)
+def test_a_processor_that_contradicts_the_config(
+    name: str, processor: dict[str, Any], field: str, content: Contents, refusal: Refusal
+) -> None:
+    error = refusal(content(name), processor)
+    assert error.field == f"processor.{field}"
+    shown = processor[field]
+    assert (str(shown) if isinstance(shown, str | int) else json.dumps(shown)) in (
+        str(error).replace("false", "False")
+    )
+
+
+def test_a_video_processor_that_contradicts_the_config(content: Contents) -> None:
+    for wrong in ({"patch_size": 14}, {"merge_size": 1}, {"do_resize": False}):
+        with pytest.raises(InvalidInput) as caught:
+            read_config(content("qwen3-vl-8b"), video_processor=wrong)
+        assert caught.value.field == f"video_processor.{next(iter(wrong))}"
+
+
+@pytest.mark.parametrize(
+    ("name", "processor"),
+    [
+        (
+            "qwen2-vl-7b",
+            {
+                "image_processor_type": "Qwen2VLImageProcessorFast",
+                "patch_size": 14,
+                "merge_size": 2,
+                "temporal_patch_size": 2,
+                "do_resize": True,
+            },
+        ),
+        ("pixtral-12b", {"patch_size": {"height": 16, "width": 16}, "do_resize": None}),
+        ("pixtral-12b", {"patch_size": 16, "image_processor_type": "PixtralImageProcessor"}),
+        ("internvl3-8b", {"image_processor_type": "SomeImageProcessor"}),
+    ],
+)
+def test_a_processor_that_agrees(name: str, processor: dict[str, Any], content: Contents) -> None:
+    read = read_config(content(name), processor)
+    assert tokens(read, (448, 448)) == tokens(read_config(content(name)), (448, 448))
+
+
+@pytest.mark.parametrize("model_type", FAMILIES)
+def test_processors_are_those_of_transformers(model_type: str) -> None:
+    from transformers.models.auto.image_processing_auto import IMAGE_PROCESSOR_MAPPING_NAMES
+
+    if model_type not in IMAGE_PROCESSOR_MAPPING_NAMES:
+        assert model_type in {"fast_vlm", "qwen3_vl_moe"}
+        return
+    for name in IMAGE_PROCESSOR_MAPPING_NAMES[model_type].values():
+        assert name is None or class_stem(name) in PROCESSORS[model_type]
+
+
+@pytest.mark.parametrize(
+    ("config", "told"),
+    [
+        (
+            {"model_type": "mistral3"},
+            "preprocessor.size.longest_edge (from vision_config.image_size)",
+        ),
+        (
+            "fastvlm-7b",
+            "preprocessor.crop_size.height (from the released checkpoints)",
+        ),
+        (
+            "pixtral-12b",
+            "preprocessor.size.longest_edge (from vision_config.image_size)",
+        ),
+        (
+            "idefics3-8b",
+            "preprocessor.max_image_size.longest_edge (from vision_config.image_size)",
+        ),
+        (
+            "smolvlm2-256m",
+            "preprocessor.size.longest_edge (from four times vision_config.image_size)",
+        ),
+    ],
+    ids=str,
+)
+def test_a_size_of_the_encoder_is_told_as_such(
+    config: dict[str, Any] | str, told: str, content: Contents
+) -> None:
+    model = read_config(content(config) if isinstance(config, str) else config)
+    assert told in model.defaulted
+    assert "preprocessor.size.longest_edge" not in model.defaulted
+    edge = {"size": {"longest_edge": 384}, "max_image_size": {"longest_edge": 128}}
+    if config in ("pixtral-12b", "smolvlm2-256m"):
+        given = read_config(content(str(config)), edge)
+        assert not any("longest_edge" in name for name in given.defaulted)
+
+
+def test_a_size_of_another_is_told_as_such(content: Contents) -> None:
+    # four tiles of 256 along the edge, though the encoder takes 512
+    model = read_config(content("smolvlm-256m"), {"max_image_size": {"longest_edge": 256}})
+    origin = "preprocessor.max_image_size.longest_edge"
+    assert f"preprocessor.size.longest_edge (from four times {origin})" in model.defaulted
+    assert model.token_rule.longest_edge == 1_024
+
+
 def test_videos(content: Contents) -> None:
     def limits(name: str, **files: Any) -> tuple[int, int]:
         video = read_config(content(name), **files).token_rule.video
@@ -228,3 +343,18 @@ def test_the_file_beside_is_read(
     (folder / name).write_text("{")
     with pytest.raises(InvalidInput, match="is not JSON"):
         read_file(folder)
+
+
+def test_a_processor_s_file_that_is_empty(content: Contents, tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(json.dumps(content("llava-1.5-7b")))
+    for name in ("video_preprocessor_config.json", "preprocessor_config.json"):
+        (tmp_path / name).touch()
+        with pytest.raises(InvalidInput) as caught:
+            read_file(tmp_path)
+        sentence = str(caught.value)
+        assert sentence.startswith("config ")
+        # however long the path is, its end is shown
+        assert sentence.endswith(
+            f"/{name} is empty, which is not JSON; "
+            "mend it, or remove it for the defaults, which the output names"
+        )

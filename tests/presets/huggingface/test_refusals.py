@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from vlm_tokencost.costmodel import InvalidInput
+from vlm_tokencost.presets import list_models
 from vlm_tokencost.presets.huggingface import read_config, read_file
+from vlm_tokencost.presets.huggingface.model_types import REMOTE, is_original_llava
 
 Contents = Callable[[str], dict[str, Any]]
 Refusal = Callable[..., InvalidInput]
@@ -40,7 +43,7 @@ def refused_file(tmp_path: Path) -> Callable[[bytes], str]:
 @pytest.mark.parametrize(
     ("content", "fragment"),
     [
-        pytest.param(b"", "is not JSON", id="empty"),
+        pytest.param(b"", "is empty, which is not JSON", id="empty"),
         pytest.param(b"{", "is not JSON", id="unfinished"),
         pytest.param(b"\xff\xfe{", "is not UTF-8", id="bytes"),
         pytest.param(b"PK\x03\x04" + b"\0" * 99, "is not", id="archive"),
@@ -135,11 +138,10 @@ def test_the_file_and_the_field_are_named(tmp_path: Path) -> None:
         ({"model_type": ["llava"]}, "is not known"),
         ({"model_type": "llama"}, "is a language model alone"),
         ({"model_type": "siglip_vision_model"}, "is a vision encoder alone"),
-        ({"model_type": "llava_llama", "mm_hidden_size": 1024}, "LLaVA's original code"),
-        (
-            {"model_type": "internvl_chat", "auto_map": {"AutoModel": "x.Y"}},
-            "code of its own (auto_map)",
-        ),
+        ({"model_type": "own", "auto_map": {"AutoModel": "x.Y"}}, "code of its own (auto_map)"),
+        # far from any name: nothing is guessed
+        ({"model_type": "clip"}, "is not known; choose from llava, "),
+        ({"model_type": "llama4"}, "is not known; choose from llava, "),
     ],
     ids=str,
 )
@@ -154,9 +156,70 @@ def test_a_model_type_that_is_not_read(
 def test_a_nested_model_type_that_is_not_read(refusal: Refusal) -> None:
     error = refusal({"model_type": "llava", TEXT: {"model_type": "qwen3_next"}})
     assert error.field == "config.text_config.model_type"
-    assert "did you mean qwen3" in str(error)
+    assert "is not known; choose from llama, " in str(error)
+    error = refusal({"model_type": "llava", TEXT: {"model_type": "qwen_2"}})
+    assert "did you mean qwen2?" in str(error)
     error = refusal({"model_type": "llava", VISION: {"model_type": "swin"}})
     assert "is not known; choose from clip_vision_model, " in str(error)
+
+
+ORIGINAL = {"mm_vision_tower": "openai/clip-vit-large-patch14-336", "mm_hidden_size": 1_024}
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"hidden_size": 4_096, "model_type": "llava", **ORIGINAL},
+        {**ORIGINAL, "model_type": "llava"},
+        {"architectures": ["LlavaLlamaForCausalLM"], "model_type": "llava", "hidden_size": 1},
+        {"architectures": ["LlavaMistralForCausalLM"], "auto_map": {}, "model_type": "mistral"},
+        {"image_aspect_ratio": "anyres", "model_type": "llava_mistral"},
+        {"model_type": "llava_llama", **ORIGINAL},
+        {"model_type": "llava_qwen", "hidden_size": 3_584},
+        {"model_type": "llava", "vision_config": {}, **ORIGINAL},
+        ORIGINAL,
+    ],
+    ids=str,
+)
+def test_files_of_llava_s_original_code(config: dict[str, Any], refusal: Refusal) -> None:
+    error = refusal(config)
+    assert error.field == "config.model_type"
+    assert error.problem == "belongs to LLaVA's original code, not to transformers"
+    assert "llava-hf conversion, or a preset (`tokencost models list llava`)" in error.way_out
+
+
+def test_a_field_of_gemma_is_no_sign_of_llava() -> None:
+    vision = {"image_size": 224, "patch_size": 14}
+    config = {"model_type": "gemma3", "mm_tokens_per_image": 16}
+    assert read_config({**config, VISION: vision}).model_type == "gemma3"
+    assert not is_original_llava(config)
+
+
+@pytest.mark.parametrize("model_type", REMOTE)
+def test_remote_code_has_presets(model_type: str, refusal: Refusal) -> None:
+    # some files name an auto_map, and MobileVLM's are LLaVA's besides
+    for more in ({}, {"auto_map": {"AutoModel": "x.Y"}}, ORIGINAL):
+        error = refusal({**more, "model_type": model_type})
+        assert error.field == "config.model_type"
+        assert "remote code" in error.problem
+        found = re.search(r"`tokencost models list ([^`]+)`", error.way_out)
+        assert found is not None
+        assert any(found[1] in name for name in list_models())
+
+
+def test_conversions_are_named(refusal: Refusal) -> None:
+    assert str(refusal({"model_type": "internvl_chat"})).endswith(
+        "; use the -hf conversion, or a preset (`tokencost models list internvl`)"
+    )
+
+
+def test_long_values_are_shortened(content: Contents, refusal: Refusal) -> None:
+    config = content("llava-1.5-7b")
+    config[TEXT]["per_layer_config"] = {"layers": list(range(1_000))}
+    sentence = str(refusal(config))
+    assert '{"layers": [0, 1, 2, ' in sentence
+    assert "… is not understood for llama" in sentence
+    assert "null" not in sentence
 
 
 # --- values --------------------------------------------------------------------------------------
@@ -192,7 +255,13 @@ def test_a_number_that_is_none(
 @pytest.mark.parametrize(
     ("table", "field", "most"),
     [
-        (TEXT, "hidden_size", 10**9),
+        (TEXT, "hidden_size", 2**20),
+        (TEXT, "intermediate_size", 2**20),
+        (TEXT, "head_dim", 2**20),
+        (TEXT, "num_attention_heads", 4_096),
+        (TEXT, "num_key_value_heads", 4_096),
+        (TEXT, "vocab_size", 2**24),
+        (VISION, "num_attention_heads", 4_096),
         (TEXT, "num_hidden_layers", 10_000),
         (VISION, "image_size", 65_535),
     ],
@@ -208,6 +277,7 @@ def test_numbers_have_a_limit(
 #: (file, table, field, value, part of the sentence)
 FIELDS: list[tuple[str, str, str, Any, str]] = [
     ("llava-1.5-7b", "", "text_config", 3, "is not a table of fields"),
+    ("llava-1.5-7b", "", "text_config", [1, {"a": None}], 'text_config [1, {"a": null}] is not'),
     ("llava-1.5-7b", "", "vision_config", "clip", "is not a table of fields"),
     ("llava-1.5-7b", "", "vision_feature_layer", 25, "names no layer of the encoder, which has 24"),
     ("llava-1.5-7b", "", "vision_feature_layer", -25, "names no layer"),
@@ -230,7 +300,20 @@ FIELDS: list[tuple[str, str, str, Any, str]] = [
     ("llava-onevision-7b", "", "vision_feature_select_strategy", "default", "has no class token"),
     ("llava-onevision-7b", "", "vision_aspect_ratio", "anyres", "give anyres_max_ and a number"),
     ("llava-onevision-7b", "", "vision_aspect_ratio", 9, "give anyres_max_ and a number"),
-    ("llava-onevision-7b", TEXT, "layer_types", ["full_attention"], "has 1 entries for 28 layers"),
+    (
+        "llava-onevision-7b",
+        "",
+        "vision_aspect_ratio",
+        "anyres_max_0",
+        "anyres_max_0 is not between",
+    ),
+    (
+        "llava-onevision-7b",
+        TEXT,
+        "layer_types",
+        ["full_attention"],
+        'layer_types ["full_attention"] has 1 entries for 28 layers',
+    ),
     ("llava-onevision-7b", TEXT, "layer_types", ["mamba"] * 28, "mamba is not understood"),
     ("llava-onevision-7b", TEXT, "layer_types", ["sliding_attention"] * 28, "has no window"),
     ("internvl3-8b", "", "downsample_ratio", 0.3, "is no part in a whole number"),
@@ -239,7 +322,8 @@ FIELDS: list[tuple[str, str, str, Any, str]] = [
     ("internvl3-8b", "", "vision_feature_layer", [-1, -2], "is not one layer"),
     ("internvl3-8b", VISION, "norm_type", "group", "choose from layer_norm, rms_norm"),
     ("internvl3-8b", VISION, "use_qk_norm", True, "norms of query and key are RMS norms"),
-    ("internvl3-8b", VISION, "image_size", [462, 462], "pixel shuffle 2 does not divide"),
+    ("internvl3-8b", VISION, "image_size", [462, 462], "image_size [462, 462] makes 33×33"),
+    ("internvl3-8b", VISION, "image_size", [490, 490], "pixel shuffle 2 does not divide"),
     ("paligemma-3b-224", "", "projection_dim", 1_024, "is not text_config.hidden_size 2048"),
     ("paligemma-3b-224", TEXT, "use_bidirectional_attention", False, "only true can be read"),
     ("gemma3-4b", "", "mm_tokens_per_image", 200, "cannot be reached by averaging"),
@@ -250,6 +334,8 @@ FIELDS: list[tuple[str, str, str, Any, str]] = [
     ("qwen2.5-vl-7b", VISION, "window_size", 20, "is below a merged patch of 28 pixels"),
     ("qwen2.5-vl-7b", VISION, "fullatt_block_indexes", 7, "is not a list"),
     ("qwen2.5-vl-7b", VISION, "fullatt_block_indexes", [-1], "fullatt_block_indexes.0 -1"),
+    ("qwen2.5-vl-7b", VISION, "fullatt_block_indexes", [7, 32], "beyond the last, 31"),
+    ("llama3.2-vision-11b", TEXT, "cross_attention_layers", [3, 40], "beyond the last, 39"),
     ("qwen3-vl-8b", VISION, "deepstack_visual_indexes", [27], "is not a growing list of layers"),
     ("qwen3-vl-8b", VISION, "deepstack_visual_indexes", [3, 3], "is not a growing list of layers"),
     ("qwen3-vl-30b-a3b", TEXT, "num_experts_per_tok", 129, "exceeds num_experts 128"),
@@ -323,8 +409,9 @@ def test_one_field_under_two_names(content: Contents, refusal: Refusal) -> None:
 
 @pytest.mark.parametrize("model_id", ["", " ", "a\nb", 'a"b', "a]", "x" * 101, "a\\b"])
 def test_an_id_that_no_preset_can_have(model_id: str, content: Contents) -> None:
-    with pytest.raises(InvalidInput, match="is no id for a model"):
+    with pytest.raises(InvalidInput, match="is no id for a model") as caught:
         read_config(content("llava-1.5-7b"), model_id=model_id or " ")
+    assert caught.value.field == "id"
 
 
 def test_deep_mappings_and_odd_keys_are_refused(refusal: Refusal) -> None:

@@ -56,7 +56,7 @@ VARIATIONS: list[tuple[str, str, dict[str, Any]]] = [
         {"max_num_tiles": 2, "supported_aspect_ratios": [[1, 1], [1, 2], [2, 1]]},
     ),
     ("llama3.2-vision-11b", VISION, {"attention_heads": None, "num_attention_heads": 8}),
-    ("llama3.2-vision-11b", TEXT, {"cross_attention_layers": [0, 2, 77]}),
+    ("llama3.2-vision-11b", TEXT, {"cross_attention_layers": [0, 2]}),
     ("blip2-opt-2.7b", TEXT, {"enable_bias": False, "max_position_embeddings": 100}),
     ("blip2-opt-2.7b", VISION, {"qkv_bias": False, "image_size": 364}),
     ("blip2-opt-2.7b", "", {"num_query_tokens": 64}),
