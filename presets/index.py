@@ -6,12 +6,12 @@ by `python -m vlm_tokencost.presets.indexing`; a test compares both.
 
 from __future__ import annotations
 
-import json
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
 NAME = "index.json"
+_FILE = '"file": "'
 
 
 class Entry(NamedTuple):
@@ -38,9 +38,28 @@ class Entry(NamedTuple):
     visual_tokens: int
 
 
+def file_of(models: Path, model_id: str) -> Path | None:
+    """Return the file that the index of a folder names for a model, if it does.
+
+    Looks the one line up without parsing the rest: every command that prices a model waits for it.
+    """
+    try:
+        text = (models / NAME).read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return None
+    line = text.find(f'{{"id": "{model_id}", ')
+    if line < 0:
+        return None
+    start = text.index(_FILE, line) + len(_FILE)
+    path = models / text[start : text.index('"', start)]
+    return path if path.exists() else None
+
+
 @cache
 def read_index(models: Path) -> dict[str, Entry]:
     """Return the index of a folder of presets by id; empty where the folder has none."""
+    import json
+
     try:
         rows = json.loads((models / NAME).read_text(encoding="utf-8"))
     except FileNotFoundError:

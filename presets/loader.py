@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ..costmodel import InvalidInput, Model, TokencostError, UnknownName
-from .index import Entry, read_index
+from .index import Entry, file_of, read_index
 
 MODELS = Path(__file__).parent / "models"
 PARTS = Path(__file__).parent / "parts"
@@ -64,9 +64,8 @@ def index_entries() -> list[Entry]:
 
 def _candidates(model_id: str) -> list[Path]:
     """Return the file that the index names, or all of them."""
-    entry = read_index(MODELS).get(model_id)
-    path = MODELS / entry.file if entry else None
-    return [path] if path and path.exists() else _family_files()
+    path = file_of(MODELS, model_id)
+    return [path] if path else _family_files()
 
 
 def _family_files() -> list[Path]:

@@ -1,0 +1,35 @@
+"""The index of presets: equal to the presets, and enough to find a model's file."""
+
+import pytest
+from vlm_tokencost.presets import list_models, load_model
+from vlm_tokencost.presets.index import NAME, file_of, read_index
+from vlm_tokencost.presets.indexing import index_text
+from vlm_tokencost.presets.loader import MODELS, index_entries, load_file
+
+
+def test_the_index_is_that_of_the_presets():
+    assert (MODELS / NAME).read_text(encoding="utf-8") == index_text()
+    assert [entry.id for entry in index_entries()] == list_models()
+
+
+def test_every_model_is_found_in_its_file():
+    for entry in index_entries():
+        path = file_of(MODELS, entry.id)
+        assert path == MODELS / entry.file
+        assert f'"{entry.id}"' in path.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("model_id", ["", "llava", 'llava-1.5-7b", "x', "llava-1.5-7b\n"])
+def test_what_is_no_id_has_no_file(model_id):
+    assert file_of(MODELS, model_id) is None
+
+
+def test_a_folder_without_an_index(tmp_path):
+    assert file_of(tmp_path, "llava-1.5-7b") is None
+    assert read_index(tmp_path) == {}
+
+
+def test_a_file_is_loaded_whole():
+    models = load_file(MODELS / "llava-1.5.toml")
+    assert [model.id for model in models] == ["llava-1.5-7b", "llava-1.5-13b"]
+    assert models[0] == load_model("llava-1.5-7b")
