@@ -9,7 +9,6 @@ from fractions import Fraction
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from questions import every_family
 from refusals import refusal
 from vlm_tokencost.costmodel import (
     InvalidInput,
@@ -207,50 +206,6 @@ def test_sparsevlm_knows_the_same_shares_of_other_counts():
 @pytest.mark.parametrize("name", ["fastv", "pyramiddrop", "visionzip", "divprune", "tome"])
 def test_the_whole_as_a_budget_reduces_nothing(name):
     assert planned(name, 576).visual == (576,) * 32
-
-
-def obstacle(name, model):
-    """Return the field that refuses a method for a model, from the model's structure alone."""
-    decoder, vision, connector = model.decoder, model.vision, model.connector
-    joint = vision.joint is not None and vision.joint.over == "image"  # one image has one crop
-    plain_tower = vision.kind == "transformer" and not joint
-    if name in ("fastv", "pyramiddrop", "sparsevlm") and decoder.crosses:
-        return "selection"  # no attention row over visual tokens
-    if name == "visionzip" and not connector.per_token and connector.merge_size == 1:
-        return "selection"  # queries that stand for whole crops
-    if name == "visionzip" and not plain_tower:
-        return "selection"
-    one_to_one = connector.merge_size == 1 and connector.per_token
-    alone = plain_tower and vision.windows is None and model.second_vision is None
-    if name == "tome" and not (one_to_one and alone):
-        return "encoder.merged_per_layer"
-    if name == "tome" and model.id in {"llava-next-video-7b", "llava-video-7b"}:
-        return "encoder.merged_per_layer"  # frames are pooled 2×2 on their grid
-    return None
-
-
-@every_family
-@pytest.mark.parametrize("name", list_methods())
-def test_every_method_fits_every_model_or_says_why(name, model_id):
-    model = load_model(model_id)
-    dense = plan(model, Workload())
-    crops = len(dense.visual_input.crops)
-    third = dense.dense_visual_tokens // 3 // crops * crops
-    if name == "sparsevlm":  # a share that is published: the nearest whole number of tokens
-        third = round(dense.dense_visual_tokens / 3)
-    patches = min(rows * columns for rows, columns in dense.visual_input.crops)
-    blocks = model.vision.num_hidden_layers
-    # By default ToMe merges 16 in every block, and in none more than half of what is left.
-    small = name == "tome" and patches - 16 * (blocks - 1) < 2 * 16
-    for budget in [third] if small else [None, third]:
-        try:
-            found = planned(name, budget, model)
-        except InvalidInput as error:
-            assert error.field == obstacle(name, model)
-        else:
-            assert obstacle(name, model) is None
-            assert found.average_visual_tokens < dense.dense_visual_tokens
-            assert found.visual[-1] >= 1
 
 
 #: (method, budget): fragments of the sentence
