@@ -137,15 +137,11 @@ def lower_vision(model: Model, plan: TokenPlan, counting: Counting) -> Iterator[
 
 def connector_flow(model: Model, plan: TokenPlan) -> Flow:
     """Return the tokens that reach the connector, batch included."""
-    second: dict[tuple[int, int], int] = {}
-    if model.second_vision is not None:
-        second = Counter(plan.visual_input.second_crops or plan.visual_input.crops)
     return Flow(
         grids=dict(plan.connector_grids),
         batch=plan.batch,
         arranged=plan.visual_input.visual_tokens,
         text_tokens=plan.text_tokens,
-        second=second,
     )
 
 

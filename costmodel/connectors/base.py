@@ -40,14 +40,12 @@ class Flow(NamedTuple):
         batch: Equal requests.
         arranged: M, the visual tokens after un-padding with learned separators.
         text_tokens: N, for connectors that read the instruction.
-        second: Token grids of a second encoder, for connectors that compare the two.
     """
 
     grids: Mapping[Size, int]
     batch: int
     arranged: int
     text_tokens: int
-    second: Mapping[Size, int] = {}
 
     @property
     def tokens(self) -> int:
