@@ -1,7 +1,5 @@
 """The bill of `tokencost cost` as flat rows: phases, components, layers, terms."""
 
-from __future__ import annotations
-
 from typing import Any, NamedTuple
 
 from ..costmodel import Bill, Report

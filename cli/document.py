@@ -1,7 +1,5 @@
 """What a command says, before it is a table, a file or JSON."""
 
-from __future__ import annotations
-
 from typing import Any, Literal, NamedTuple
 
 

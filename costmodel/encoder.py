@@ -1,7 +1,5 @@
 """Tokens of the encoder's layers: crops, windows, and merging between attention and FFN."""
 
-from __future__ import annotations
-
 from collections import Counter
 from itertools import accumulate
 from typing import Any, NamedTuple

@@ -1,7 +1,5 @@
 """FLOPs and MACs: prices under the three conventions, as bills that can be shown term by term."""
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Iterable
 from typing import Any, Literal, NamedTuple
@@ -94,7 +92,7 @@ class Bill(NamedTuple):
             sorted(sums.items(), key=lambda item: (order[item[0][0]], _place(item[0][1], outside)))
         )
 
-    def joined(self, other: Bill) -> Bill:
+    def joined(self, other: "Bill") -> "Bill":
         """Return one bill over the entries of both, which have the same unit."""
         assert self.unit == other.unit, "bills of different units do not add up"
         return Bill(self.unit, self.entries + other.entries)

@@ -4,8 +4,6 @@ One operator stands for all layers that execute it on the same shapes; `macs` is
 Named tuples, because a command builds hundreds of them before it can print.
 """
 
-from __future__ import annotations
-
 from typing import Literal, NamedTuple, TypeAlias
 
 from . import formulas

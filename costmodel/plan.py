@@ -3,8 +3,6 @@
 This is the only place that reads a schedule; whoever prices sees a plan and no method's name.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Hashable, Iterable
 from fractions import Fraction
@@ -140,7 +138,7 @@ class TokenPlan(NamedTuple):
         layers = zip(self.encoder_tokens, self.encoder_ffn, strict=True)
         return tuple((before - after) // crops for before, after in layers)
 
-    def with_visual(self, visual: tuple[int, ...]) -> TokenPlan:
+    def with_visual(self, visual: tuple[int, ...]) -> "TokenPlan":
         """Return the plan whose decoder layers process these visual tokens."""
         prompt = self.structural_tokens + self.text_tokens
         layers = list(zip(visual, self.layout, strict=True))
@@ -172,7 +170,7 @@ class TokenPlan(NamedTuple):
             ),
         )
 
-    def without_visual(self) -> TokenPlan:
+    def without_visual(self) -> "TokenPlan":
         """Return the plan of the same request whose LLM sees no visual token: pruning's floor."""
         return self.with_visual((0,) * len(self.visual))
 

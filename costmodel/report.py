@@ -1,7 +1,5 @@
 """A question and its answer: the dense run beside the scheduled one."""
 
-from __future__ import annotations
-
 from typing import Literal, NamedTuple, get_args
 
 from .architecture.model import Model

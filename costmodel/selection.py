@@ -14,8 +14,6 @@ tokens, b and a the visual tokens before and after a reduction, h_v and d_v the 
 A reduction that removes nothing, or everything, chooses nothing and costs nothing.
 """
 
-from __future__ import annotations
-
 from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from typing import NamedTuple

@@ -4,8 +4,6 @@ A listing of every model would otherwise build every model. The index is written
 by `python -m vlm_tokencost.presets.indexing`; a test compares both.
 """
 
-from __future__ import annotations
-
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple

@@ -16,8 +16,6 @@ first_layer = 8                # first layer that sees the reduced sequence, 0-b
 ratio = 0.5                    # or: tokens = 144; or: withdraw = true
 """
 
-from __future__ import annotations
-
 import re
 import tomllib
 from decimal import Decimal

@@ -1,7 +1,5 @@
 """`tokencost ratio`: a schedule beside the dense model, per convention."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import typer

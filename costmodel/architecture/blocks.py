@@ -1,7 +1,5 @@
 """What one layer is: attention, feed-forward, norms; and stacks of layers."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple, Self
 

@@ -1,7 +1,5 @@
 """What stands between encoder and LLM."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Any

@@ -1,7 +1,5 @@
 """Vision encoders of convolutions, with attention in some stages or in none."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 from typing import Annotated, ClassVar, Literal, NamedTuple, Self

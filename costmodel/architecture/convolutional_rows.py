@@ -1,7 +1,5 @@
 """Rows of a convolutional encoder: what a feature map passes, one product or norm each."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from typing import Annotated, ClassVar, Literal, NamedTuple, Self
 

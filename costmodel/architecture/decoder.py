@@ -1,7 +1,5 @@
 """The language model."""
 
-from __future__ import annotations
-
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import StrictBool, model_validator
@@ -47,7 +45,7 @@ class Decoder(Transformer):
     encoder_layers: Count = 0
 
     @model_validator(mode="after")
-    def _layers_fit(self) -> Decoder:
+    def _layers_fit(self) -> "Decoder":
         last = self.num_hidden_layers - 1
         if self.sliding_window and max(self.sliding_window.layers) > last:
             raise InvalidInput(

@@ -1,7 +1,5 @@
 """A vision–language model: encoders, connector, decoder, and where each figure is from."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
@@ -39,7 +37,7 @@ class Differences(dict[str, int]):
         """Agree with equality, in which the order does not count."""
         return hash(frozenset(self.items()))
 
-    def __reduce__(self) -> tuple[type[Differences], tuple[dict[str, int]]]:
+    def __reduce__(self) -> tuple[type["Differences"], tuple[dict[str, int]]]:
         """Copy and pickle without changing an empty one."""
         return type(self), (dict(self),)
 

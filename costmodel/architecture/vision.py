@@ -1,7 +1,5 @@
 """Vision encoders: transformers over patches; towers of other kinds are modules of their own."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
 

@@ -1,7 +1,5 @@
 """What every connector stage has: how it changes a crop's grid and width, its work, its weights."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator, Mapping
 from typing import ClassVar, NamedTuple

@@ -1,7 +1,5 @@
 """A linear layer between encoder and LLM."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Literal
 

@@ -4,8 +4,6 @@ Sizes are (height, width) in pixels, grids are (rows, columns). A rule is the pr
 family as transformers (or the model's own code) does it, as a pure function of sizes.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Self, TypeAlias
@@ -118,11 +116,11 @@ class Video(Spec):
     kind: str
     source: Annotated[tuple[str, ...], Field(min_length=1)]
 
-    def frames(self, rule: Rule, count: int, size: Size, geometry: Geometry) -> VisualInput:
+    def frames(self, rule: "Rule", count: int, size: Size, geometry: Geometry) -> VisualInput:
         """Apply the rule to `count` frames of one size."""
         raise NotImplementedError
 
-    def configured(self, processor: Processor) -> Video:
+    def configured(self, processor: Processor) -> "Video":
         """Return the rule under other processor settings; those of images alone change nothing."""
         return self
 
@@ -188,7 +186,7 @@ class Rule(Spec):
             "token_rule.video.frame_size", None, "is missing for this kind of rule", "add it"
         )
 
-    def configured(self, processor: Processor) -> Rule:
+    def configured(self, processor: Processor) -> "Rule":
         """Return the rule under other processor settings.
 
         Raises:

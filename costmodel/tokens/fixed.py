@@ -1,7 +1,5 @@
 """One square per image, whatever its size."""
 
-from __future__ import annotations
-
 import math
 from typing import Literal
 
