@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 from ..costmodel import Report
 from .document import Column, Document, Table
 from .method_notes import method_notes
-from .schedule_words import schedule_text, selection_text
+from .schedule_words import schedule_text
+from .selection_words import selection_text
 from .summary import facts, heading, provenance
 
 if TYPE_CHECKING:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Literal
 
 from ..costmodel import Report
@@ -76,7 +77,8 @@ def layer_table(report: Report, rows: list[Row], name: Convention) -> Table:
         columns += [Column("tokens\nleft"), Column(f"scheduled\n[{unit}]"), Column("ratio")]
     lines = []
     for row in own:
-        cells = [row["component"], "—" if row["layer"] is None else str(row["layer"])]
+        layer = row["layer"]
+        cells = [_part(report, row["component"], layer), "—" if layer is None else str(layer)]
         cells += [f"{row['parameters']:,}", _or_dash(row["baseline_tokens"])]
         cells += [scaled(row["baseline"], power)]
         if report.schedule:
@@ -84,6 +86,13 @@ def layer_table(report: Report, rows: list[Row], name: Convention) -> Table:
             cells += [percent(row["scheduled"], row["baseline"])]
         lines.append(tuple(cells))
     return Table(f"Prefill per layer, {name}", tuple(columns), tuple(lines))
+
+
+def _part(report: Report, component: str, layer: int | None) -> str:
+    """Return a component, the LLM's own encoder told from its decoder."""
+    if component == "decoder" and layer is not None:
+        return "LLM encoder" if layer < report.model.decoder.encoder_layers else component
+    return component
 
 
 def _or_dash(value: int | None) -> str:
@@ -96,7 +105,7 @@ def step_table(report: Report) -> Table:
     return Table("Tokens", columns, token_steps(report))
 
 
-def term_tables(rows: list[Row]) -> list[Table]:
+def term_tables(report: Report, rows: list[Row]) -> list[Table]:
     """Return one table of worked terms per convention, phase and side."""
     tables = []
     keys = dict.fromkeys((row["convention"], row["phase"], row["side"]) for row in rows)
@@ -105,7 +114,7 @@ def term_tables(rows: list[Row]) -> list[Table]:
         unit, total = own[0]["unit"], sum(row["total"] for row in own)
         lines = [
             (
-                f"{row['component']} {row['layers']}".strip(),
+                _layers(report, row),
                 row["term"],
                 f"{row['formula']} = {row['substitution']}",
                 f"{row['result']:,}",
@@ -125,3 +134,10 @@ def term_tables(rows: list[Row]) -> list[Table]:
         )
         tables.append(Table(f"{key[1].capitalize()}, {key[0]}, {key[2]}", columns, tuple(lines)))
     return tables
+
+
+def _layers(report: Report, row: Row) -> str:
+    """Return a term's component and layers, which lie in one stack."""
+    first = re.match(r"\d+", row["layers"])
+    part = _part(report, row["component"], int(first.group()) if first else None)
+    return f"{part} {row['layers']}".strip()

@@ -201,10 +201,18 @@ def _rule(model: Model) -> str:
     return f"{model.token_rule.kind}: {summary}"
 
 
+#: What is said of a published count where a record names none, by its status.
+_WITHOUT_COUNT = {
+    "approximate": "no exact count; a published size, among the sources, agrees to three digits",
+    "from memory": "not compared; the record is from memory",
+}
+
+
 def _published(model: Model, total: int) -> list[str]:
     published = model.published_parameters
     if published is None:
-        return ["published parameters: none found to compare with"]
+        found = _WITHOUT_COUNT.get(model.status, "none found to compare with")
+        return [f"published parameters: {found}"]
     verdict = "equal" if published.count == total else f"differs by {published.count - total:,}"
     if published.difference:
         items = ", ".join(f"{count:+,} {name}" for name, count in published.difference.items())

@@ -118,7 +118,13 @@ def shares(*groups: type[Any]) -> Callable[[Callable[..., None]], Callable[..., 
         @functools.wraps(command)
         def run(**values: Any) -> None:
             asked = [
-                group(**{field.name: _given(values.pop(field.name)) for field in fields(group)})
+                group(
+                    **{
+                        field.name: _given(values.pop(field.name))
+                        for field in fields(group)
+                        if field.init
+                    }
+                )
                 for group in groups
             ]
             command(*asked, **values)

@@ -57,18 +57,22 @@ class FileOrigin(Origin):
 class MethodOrigin(Origin):
     """--method and --budget."""
 
-    def __init__(self, method: str, budget: str | None, schedule: Schedule | None) -> None:
-        """Keep what was typed."""
+    def __init__(
+        self, method: str, budget: str | None, schedule: Schedule | None, video: bool
+    ) -> None:
+        """Keep what was typed, and whether it is about a video."""
         super().__init__(schedule)
-        self.method, self.budget = method, budget
+        self.method, self.budget, self.video = method, budget, video
 
     def complaint(self, error: InvalidInput) -> InvalidInput:
         """Name the method, and what it led to; the user typed none of the schedule's fields."""
         asked = self.method if self.budget is None else f"{self.method} --budget {self.budget}"
         value = "" if error.value is None else f" {clip(error.value, 40)}"
         way_out = error.way_out
-        if error.field.startswith("encoder"):
-            value, way_out = "", "choose another method, or a LLaVA model"
+        if error.field.startswith("encoder") and not isinstance(error.value, int):
+            # Video models with a plain tower pool their frames: another model alone is no help.
+            fits = "images with a LLaVA model" if self.video else "a LLaVA model"
+            value, way_out = "", f"choose another method, or {fits}"
         elif error.field != "selection":
             others = "method or model" if self.budget is None else "method, model or --budget"
             way_out = f"choose another {others}"
@@ -100,7 +104,8 @@ def _from_method(request: Request, model: Model, workload: Workload) -> MethodOr
     method = load_method(request.method)
     budget = None if request.budget is None else whole(request.budget, "--budget", minimum=1)
     schedule = method.schedule(model, workload, budget)
-    return MethodOrigin(request.method, request.budget, schedule)
+    video = bool(workload.frames or (model.token_rule.default_frames and not workload.images))
+    return MethodOrigin(request.method, request.budget, schedule, video)
 
 
 def _from_file(request: Request) -> FileOrigin:

@@ -172,8 +172,8 @@ class Request:
         option(
             COUNTING,
             "--implementation",
-            "latent=absorbed, experts=all or adapters=merged: how parts run that can run in more "
-            "than one way; repeatable.",
+            "latent=absorbed, experts=all, adapters=merged or selection=released: how parts run "
+            "that can run in more than one way; repeatable.",
             "KEY=VALUE",
         ),
     ] = ()  # type: ignore[assignment]
@@ -189,6 +189,15 @@ class Request:
             model = self.priced_model()
             workload, counting = self._workload(model), self._counting(model)
             origin = origin_of(self, model, workload)
+            if counting.selection != "ideal" and not (
+                origin.schedule and origin.schedule.selection
+            ):
+                raise InvalidInput(
+                    "--implementation",
+                    f"selection={counting.selection}",
+                    "changes nothing: the schedule names no selection rule",
+                    "leave it out, or name a method",
+                )
             return evaluate(model, workload, origin.schedule, counting)
         except InvalidInput as error:
             if origin and error.field.startswith(SCHEDULE_FIELDS):

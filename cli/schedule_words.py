@@ -1,15 +1,13 @@
-"""A schedule in words: what it reduces, and what choosing the tokens is counted as."""
+"""A schedule in words: what it reduces."""
 
 from __future__ import annotations
 
 from fractions import Fraction
 
 from ..costmodel import Report
-from ..costmodel.flops import Convention
-from ..costmodel.schedule import ratio_text
-from .units import compact
-
-SELECTION = "not specified, 0 counted"
+from ..costmodel.numeric import Spec
+from ..costmodel.schedule import EncoderMerge, ratio_text
+from .units import compact, ranges
 
 
 def schedule_text(report: Report) -> str:
@@ -18,21 +16,76 @@ def schedule_text(report: Report) -> str:
     if schedule is None:
         return "none: the dense model on both sides"
     parts = [schedule.name] if schedule.name else []
-    if schedule.encoder:
+    if schedule.input:
+        parts.append(_input_text(report))
+    if isinstance(schedule.encoder, EncoderMerge):
         parts.append(_encoder_text(report))
+    elif schedule.encoder:
+        counts = compact(plan.encoder_tokens)
+        parts.append(f"encoder ({schedule.encoder.op}) of {counts} tokens in its layers")
     if schedule.compress:
         ratio = _amount(schedule.compress.ratio)
         entering = _visual(plan.entering_visual_tokens)
-        parts.append(f"{ratio}{entering} {schedule.compress.at.replace('-', ' the ')}")
+        extra = f", {schedule.compress.extra} of them extra" if schedule.compress.extra else ""
+        parts.append(f"{ratio}{entering}{extra} {schedule.compress.at.replace('-', ' the ')}")
     for stage in schedule.stages:
         left = _visual(plan.visual[stage.first_layer])
         parts.append(f"from layer {stage.first_layer} on {_amount(stage.ratio)}{left}")
-    if not (schedule.encoder or schedule.compress or schedule.stages):
+    parts += _rare_texts(report)
+    if not set(schedule.primitives) - {"selection", "training"}:
         parts.append(f"all {_visual(plan.dense_visual_tokens)} everywhere")
     amounts = [schedule.compress, *schedule.stages]
     if any(amount and amount.ratio is not None for amount in amounts):
         parts[-1] += f", rounding {schedule.rounding}"
     return "; ".join(parts)
+
+
+def _input_text(report: Report) -> str:
+    assert report.schedule is not None
+    spec, plan, parts = report.schedule.input, report.scheduled, []
+    if spec.frames is not None:
+        before = report.dense.frames or len(report.dense.images)
+        left = plan.frames or len(plan.images)
+        parts.append(f"keep {ratio_text(spec.frames)}: {left} of {before} frames")
+    if spec.patches is not None:
+        patches = f"{plan.encoder_positions} of {report.dense.encoder_positions} patches"
+        parts.append(f"keep {ratio_text(spec.patches)}: {patches} enter the encoder")
+    return ", ".join(parts)
+
+
+def _rare_texts(report: Report) -> list[str]:
+    """Return the primitives that few schedules have, by their fields."""
+    schedule = report.schedule
+    assert schedule is not None
+    texts = [f"{rule.kind} {_fields(rule, ('kind',))}" for rule in schedule.layers]
+    for name in ("cache", "channels", "bits", "stream", "training"):
+        if getattr(schedule, name) is not None:
+            texts.append(f"{name}: {_fields(getattr(schedule, name), ())}")
+    if schedule.mixture:
+        ways = []
+        for branch in schedule.mixture:
+            what = "not run" if branch.skipped else "dense"
+            if branch.schedule is not None:
+                what = " and ".join(branch.schedule.primitives) or what
+            ways.append(f"{ratio_text(branch.probability)} {what}")
+        texts.append(f"mixture of {', '.join(ways)}; figures are expectations")
+    return texts
+
+
+def _fields(spec: Spec, hidden: tuple[str, ...]) -> str:
+    """Return the fields of a spec that were given, in words."""
+    shown = []
+    for name in type(spec).model_fields:
+        value = getattr(spec, name)
+        if name in hidden or name not in spec.model_fields_set or value is None:
+            continue
+        if isinstance(value, Fraction):
+            value = ratio_text(value)
+        elif isinstance(value, tuple):
+            whole = all(isinstance(item, int) for item in value)
+            value = ranges(value) if whole else f"{len(value)} values"
+        shown.append(f"{name.replace('_', ' ')} {value}")
+    return ", ".join(shown)
 
 
 def _encoder_text(report: Report) -> str:
@@ -64,31 +117,3 @@ def off_grid(report: Report) -> bool:
     seen, used = report.dense.visual_input, report.model.vision.contributing_layers
     before, after = report.dense.encoder_ffn[used - 1], report.scheduled.encoder_ffn[used - 1]
     return before != after and seen.visual_tokens != seen.connector_tokens
-
-
-def selection_rule(report: Report) -> str | None:
-    """Return the schedule's selection rule, or that there is none; None without a schedule."""
-    return (report.schedule.selection or SELECTION) if report.schedule else None
-
-
-def selection_text(report: Report, conventions: tuple[Convention, ...]) -> str:
-    """Return what the conventions count of the choice of tokens, for people."""
-    rule = report.schedule.selection if report.schedule else None
-    if rule is None:
-        return SELECTION
-    if "exact" not in conventions:
-        return f"{rule}, which exact alone counts"
-    if "selection" not in report.bill("exact").by_component():
-        return f"{rule}, which has nothing to choose here, 0 counted"
-    from ..costmodel.selection import RULES  # few schedules name a rule
-
-    return (
-        f"{rule} as this project implements it ({RULES[rule].computes}); released code may cost "
-        "more"
-    )
-
-
-def selection_scope(report: Report) -> str:
-    """Return whether the exact figures count the choice of tokens, as a clause."""
-    rule = report.schedule.selection if report.schedule else None
-    return f"token selection by {rule} counted" if rule else "token selection not counted"

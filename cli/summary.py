@@ -6,14 +6,16 @@ from typing import Any
 
 from ..costmodel import Report
 from ..costmodel.flops import MEANINGS, UNITS, Convention
-from ..costmodel.memory import kv_cache_bytes
+from ..costmodel.memory import kv_cache_bytes, kv_read_bytes
 from ..costmodel.plan import entering_encoder
 from ..costmodel.tokens.base import Size
 from ..costmodel.version import __version__
 from .implementation import implementation_parts
 from .method_notes import method_notes, method_payload
-from .schedule_words import merges, off_grid, selection_rule, selection_text
+from .model_notes import model_notes
+from .schedule_words import merges, off_grid
 from .schedule_words import schedule_text as schedule_text
+from .selection_words import selection_payload, selection_rule, selection_text
 from .units import compact, percent, ranges, with_prefix
 
 #: Version of the JSON layout; a key that changes its meaning or goes away raises it.
@@ -54,6 +56,9 @@ def _per_layer(report: Report) -> str:
         keys = [plan.cross[layer] for layer in crossing]
         amounts = str(keys[0]) if len(set(keys)) == 1 else ", ".join(map(str, keys))
         text += f"; cross-attention to {amounts} keys in layers {ranges(crossing)}"
+    if not plan.uniform:
+        text = f"{compact(plan.query)} tokens updated, {compact(plan.attended)} attended to, "
+        text += f"{compact(plan.ffn)} in the FFN"
     return text
 
 
@@ -150,6 +155,7 @@ def notes(report: Report, conventions: tuple[Convention, ...]) -> tuple[str, ...
                 f"encoder layers whose output is not used: {with_prefix(unused, 'FLOP')}{side}, "
                 f"{included} (--encoder-layers)"
             )
+        lines += model_notes(report)
     if off_grid(report):
         lines.append("merged tokens lie on no grid: no un-padding, no learned separators")
     if report.schedule is not None:
@@ -230,17 +236,45 @@ def _schedule(report: Report) -> dict[str, Any]:
             }
             for stage in (schedule.stages if schedule else ())
         ],
+        "primitives": _primitives(report),
         "selection": selection_rule(report),
+        "selection_work": selection_payload(report),
         "tokens_per_layer": list(plan.query),
+        "activity": None if plan.uniform else _activity(report),
         "cross_tokens_per_layer": _cross_tokens(report),
         "visual_tokens_per_layer": list(plan.visual),
         "average_visual_tokens": float(plan.average_visual_tokens),
         "connector_tokens": plan.connector_tokens,
+        "kv_per_layer": {"stored": list(plan.kv_stored), "read": list(plan.kv_read)},
         "kv_cache_bytes": {
-            "bits": 16,
+            "bits": plan.bits.kv if plan.bits else 16,
             "baseline": kv_cache_bytes(report.model, report.dense, 16, execution),
-            "scheduled": kv_cache_bytes(report.model, plan, 16, execution),
+            "scheduled": kv_cache_bytes(report.model, plan, None, execution),
+            "read_per_step": kv_read_bytes(report.model, plan, None, execution),
         },
+    }
+
+
+def _primitives(report: Report) -> dict[str, Any]:
+    """Return the primitives that few schedules have, as they were given."""
+    if report.schedule is None:
+        return {}
+    usual = {"encoder", "compress", "stages", "selection"}
+    rare = {name for name in report.schedule.primitives if name not in usual}
+    if not rare:
+        return {}
+    return report.schedule.model_dump(mode="json", include=rare, exclude_none=True)
+
+
+def _activity(report: Report) -> dict[str, Any]:
+    """Return what tokens do in each layer where they do not all do everything."""
+    plan = report.scheduled
+    return {
+        "updated_per_layer": list(plan.query),
+        "projected_per_layer": list(plan.key),
+        "attended_per_layer": list(plan.attended),
+        "ffn_per_layer": list(plan.ffn),
+        "pairs_per_layer": list(plan.pairs),
     }
 
 
@@ -257,7 +291,11 @@ def _compress(report: Report) -> dict[str, Any] | None:
     compress = report.schedule.compress if report.schedule else None
     if compress is None:
         return None
-    return {"visual_tokens": report.scheduled.entering_visual_tokens, "at": compress.at}
+    return {
+        "visual_tokens": report.scheduled.entering_visual_tokens,
+        "at": compress.at,
+        "extra": compress.extra,
+    }
 
 
 def _encoder(report: Report) -> dict[str, Any] | None:

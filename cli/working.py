@@ -5,6 +5,9 @@ The bill's own arithmetic is in its entries: formula, substitution, result.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 from ..costmodel import formulas
 from ..costmodel.plan import alike
 from ..costmodel.report import Report
@@ -31,6 +34,7 @@ def token_steps(report: Report) -> tuple[tuple[str, str], ...]:
     lines += _lengths(report)
     if report.model.decoder.encoder_layers:
         lines += _generating_steps(report)
+    lines += _rows_of_products(report)
     lines.append(("decoder pairs", _pairs(report)))
     lines += _decode_steps(report)
     if plan.batch > 1:
@@ -69,19 +73,69 @@ def _lengths(report: Report) -> Steps:
         else:
             length = f"{amount} + {rest} = {left + prompt}"
             lines.append((f"n from layer {stage.first_layer} on", length))
+    return lines + _activity(report)
+
+
+def _activity(report: Report) -> Steps:
+    """Return what tokens do in the layers in which they do not all do everything."""
+    plan, lines = report.scheduled, []
+    if plan.uniform or plan.branches:
+        return []
+    groups = alike(zip(plan.query, plan.key, plan.attended, plan.ffn, plan.pairs, strict=True))
+    for layers, (query, key, attended, ffn, pairs) in groups:
+        text = f"q = {query} updated, k = {key} projected, {attended} attended to, f = {ffn} "
+        text += f"in the FFN, {pairs:,} pairs"
+        lines.append((f"layers {ranges(layers)}", text))
     return lines
 
 
 def _generating_steps(report: Report) -> Steps:
-    """Return what the layers behind the LLM's own encoder process."""
+    """Return what the layers of the LLM's own encoder are, and what those behind it process."""
     plan, first = report.scheduled, report.model.decoder.encoder_layers
     layers = f"{first}–{len(plan.query) - 1}"
     keys = ", ".join(str(count) for count in dict.fromkeys(plan.cross[first:]))
-    return [(f"n in layers {layers}", f"1 start token; cross-attention to {keys} keys")]
+    return [
+        (f"layers {ranges(range(first))} of the LLM", "its encoder, which no decode forward runs"),
+        (f"n in layers {layers}", f"1 start token; cross-attention to {keys} keys"),
+    ]
+
+
+def _rows_of_products(report: Report) -> Steps:
+    """Return where `exact` has products with more rows than a layer has tokens."""
+    plan, counting, lines = report.scheduled, report.counting, []
+    heads, experts = [], []
+    for block in report.model.decoder.blocks:
+        attention: Any = block.attention
+        network: Any = block.feed_forward
+        latent = attention is not None and attention.kind == "latent"
+        heads.append(attention.num_attention_heads if latent else 0)
+        routed = "num_experts_per_tok" if counting.experts == "routed" else "num_experts"
+        experts.append(getattr(network, routed) if network.kind == "experts" else 0)
+    if any(heads) and counting.latent == "absorbed":
+        lines.append(("n of absorbed key, value", f"heads · n = {_times(heads, plan.query)}"))
+    if any(heads) and counting.latent == "recomputed":
+        text = "all keys that attention reads, in decode forwards those of the cache too"
+        lines.append(("n of key-value expansion", text))
+    if any(experts):
+        each = "experts per token" if counting.experts == "routed" else "all experts"
+        lines.append(("n of experts", f"{each} · n = {_times(experts, plan.ffn)}"))
+    return lines
+
+
+def _times(factors: Sequence[int], counts: Sequence[int]) -> str:
+    """Return factor · n by layers, those without a factor left out."""
+    groups = alike(zip(factors, counts, strict=True))
+    return "; ".join(
+        f"{factor} · {n} = {factor * n} in layers {ranges(layers)}"
+        for layers, (factor, n) in groups
+        if factor
+    )
 
 
 def _pairs(report: Report) -> str:
     decoder = report.model.decoder
+    if not report.scheduled.uniform and not report.scheduled.branches:
+        return "⌊a · q · k⌋ of visual tokens, and all pairs with others; see the layers above"
     if not report.counting.causal or decoder.bidirectional == "prefix":
         return "n · n per layer"
     text = "n · (n + 1) / 2 per layer"

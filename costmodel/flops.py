@@ -8,7 +8,7 @@ from . import formulas
 from .architecture.model import Model
 from .errors import InvalidInput, UnknownName
 from .operators import COMPONENTS, Component, Operator, Part
-from .plan import TokenPlan, alike
+from .tokenplan import TokenPlan, alike
 
 Convention = Literal["survey", "gated", "exact"]
 CONVENTIONS: tuple[Convention, ...] = ("survey", "gated", "exact")
@@ -132,7 +132,9 @@ def published_bill(convention: Literal["survey", "gated"], model: Model, plan: T
 
     f(n) = 4nd² + 2n²d + 2ndm (`survey`) or + 3ndm (`gated`), with d the hidden size and m the
     FFN's intermediate size, whatever the model's head counts are; × batch. In layers of experts
-    m is (top_k + shared) · expert width.
+    m is (top_k + shared) · expert width. Where a layer updates q tokens, exposes k, scores p pairs
+    and feeds f to its FFN, the terms are 2(q + k)d², 2pd and 2fdm or 3fdm, which is the same
+    formula at q = k = f = n and p = n².
 
     Raises:
         UnknownName: A convention that is no published one.
@@ -148,15 +150,21 @@ def published_bill(convention: Literal["survey", "gated"], model: Model, plan: T
     ffn = _FFN_TERMS[convention]
     widths = [block.feed_forward.active_intermediate_size for block in decoder.blocks]
     entries = []
-    for layers, (n, m) in alike(zip(plan.query, widths, strict=True)):
-        terms: tuple[tuple[Part, Any, tuple[int, ...]], ...] = (
-            ("attention projections", formulas.projection_term, (d,)),
-            ("attention scores", formulas.score_term, (d,)),
-            ("feed-forward", ffn, (d, m)),
+    counts = zip(plan.query, plan.key, plan.ffn, plan.pairs, widths, strict=True)
+    for layers, (n, k, f, pairs, m) in alike(counts):
+        projections: tuple[Any, ...] = (formulas.projection_term, n, d)
+        scores: tuple[Any, ...] = (formulas.score_term, n, d)
+        if not (n == k == f and pairs == n * n):
+            projections = (formulas.parted_projection_term, n, k, d)
+            scores = (formulas.pair_term, pairs, d)
+        terms: tuple[tuple[Part, tuple[Any, ...]], ...] = (
+            ("attention projections", projections),
+            ("attention scores", scores),
+            ("feed-forward", (ffn, f, d, m)),
         )
-        for part, term, sizes in terms:
-            values = {"batch": plan.batch, **dict(zip(term.symbols, (n, *sizes), strict=True))}
+        for part, (term, *operands) in terms:
+            values = {"batch": plan.batch, **dict(zip(term.symbols, operands, strict=True))}
             formula = term.text if plan.batch == 1 else f"batch · {term.text}"
-            each = plan.batch * term(n, *sizes)
+            each = plan.batch * term(*operands)
             entries.append(Entry("decoder", layers, part, part, formula, values, each))
     return Bill(UNITS[convention], tuple(entries))

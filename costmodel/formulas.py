@@ -97,12 +97,6 @@ def square_pairs(n: Number) -> Number:
     return n * n
 
 
-@closed_form("n · (n + 1) / 2")
-def causal_pairs(n: Number) -> Number:
-    """Pairs with the key not later than the query."""
-    return n * (n + 1) // 2
-
-
 @closed_form("n · (n + 1) / 2 - out · (out + 1) / 2")
 def window_pairs(n: Number, out: Number) -> Number:
     """Causal pairs within a window; the last query has `out` of the n tokens behind it."""
@@ -147,6 +141,18 @@ def score_term(n: Number, d: int) -> Number:
     return 2 * n * n * d
 
 
+@closed_form("2 · (q + k) · d²")
+def parted_projection_term(q: Number, k: Number, d: int) -> Number:
+    """The papers' four projections of q updated and k exposed tokens: 4nd² where both are n."""
+    return 2 * (q + k) * d * d
+
+
+@closed_form("2 · p · d")
+def pair_term(p: Number, d: int) -> Number:
+    """The papers' attention products over p query–key pairs: 2n²d where all n² are scored."""
+    return 2 * p * d
+
+
 @closed_form("2 · n · d · m")
 def plain_ffn_term(n: Number, d: int, m: int) -> Number:
     """The FFN of the `survey` convention in MACs: two matrices."""
@@ -157,12 +163,6 @@ def plain_ffn_term(n: Number, d: int, m: int) -> Number:
 def gated_ffn_term(n: Number, d: int, m: int) -> Number:
     """The FFN of the `gated` convention in MACs: three matrices (gate, up, down)."""
     return 3 * n * d * m
-
-
-@closed_form("⌈2 · h_kv · d_h · bits / 8⌉")
-def layer_kv_bytes(h_kv: int, d_h: int, bits: int) -> int:
-    """Bytes of one token's key and value in one layer's cache, rounded up to whole bytes."""
-    return (2 * h_kv * d_h * bits + 7) // 8
 
 
 @closed_form("⌈values · bits / 8⌉")

@@ -12,8 +12,8 @@ from .architecture.model import Model
 from .connectors.base import Flow
 from .errors import InvalidInput
 from .operators import Linear, Operator
-from .plan import TokenPlan, alike
 from .schedule import Schedule
+from .tokenplan import Layout, TokenPlan, alike, decode_reads
 from .workload import Counting
 
 _DEFAULT = Counting()
@@ -61,19 +61,16 @@ def lower_decode(
     operators: list[Operator] = []
     blocks = decoder.blocks
     shapes = [id(block) for block in blocks]
-    for layers, (_, layout, kept, cross) in alike(
-        zip(shapes, plan.layout, plan.kv_read, plan.cross, strict=True)
+    reads = [
+        decode_reads(plan, layer, first, last) if layout.generates else (0, 0)
+        for layer, layout in enumerate(plan.layout)
+    ]
+    for layers, (_, layout, (pairs, visual), cross) in alike(
+        zip(shapes, plan.layout, reads, plan.cross, strict=True)
     ):
         if not layout.generates:
             continue
-        if layout.window is None:
-            pairs = batch * formulas.decode_pairs(kept, first, last, steps)
-        else:
-            # The last forward that still finds room in the window, or the one before the first.
-            growing = min(max(layout.window - kept, first - 1), last)
-            pairs = batch * formulas.window_decode_pairs(
-                kept, first, growing, growing - first + 1, last - growing, layout.window
-            )
+        pairs, visual = batch * pairs, batch * visual
         read = tokens * cross
         counts = Tokens(
             query=tokens,
@@ -87,7 +84,16 @@ def lower_decode(
         )
         place = Place("decoder", layers, counting.execution)
         block = blocks[layers[0]]
-        operators += block.operators(place, decoder.hidden_size, counts, decoder.adapter)
+        lowered = block.operators(place, decoder.hidden_size, counts, decoder.adapter)
+        if plan.channels is not None:
+            from .narrowing import narrow_cache  # few schedules reduce channels
+
+            lowered = narrow_cache(lowered, visual, plan.channels)
+        operators += lowered
+    if plan.cache is not None:
+        from .narrowing import rescans
+
+        operators += rescans(model, plan, first, last)
     return (*operators, _head(model, tokens))
 
 
@@ -101,16 +107,18 @@ def lower_vision(model: Model, plan: TokenPlan, counting: Counting) -> Iterator[
         contributing = counting.encoder_layers == "contributing"
         layers = tower.contributing_layers if contributing else tower.num_hidden_layers
         place = Place("vision", (), counting.execution)
+        second = bool(index and seen.second_crops)
+        crops = seen.second_crops if second else seen.crops
         if tower.kind != "transformer":
-            crops = seen.second_crops if index and seen.second_crops else seen.crops
             own: Any = tower  # a convolutional tower lowers itself
             yield from own.lowered(Counter(crops), plan.batch, place, layers, first)
         else:
             yield from tower.embedding(place, plan.batch * plan.tower_positions[index])
             window = slice(first, first + layers)
             counts = (plan.encoder_tokens, plan.encoder_ffn, plan.encoder_pairs)
+            blocks, adapters = tower.blocks, tower.crop_adapters
             per_layer = zip(
-                [id(block) for block in tower.blocks[:layers]],
+                [id(block) for block in blocks[:layers]],
                 *(count[window] for count in counts),
                 strict=True,
             )
@@ -128,6 +136,12 @@ def lower_vision(model: Model, plan: TokenPlan, counting: Counting) -> Iterator[
                         pairs=plan.batch * pairs,
                     ),
                 )
+                if adapters is not None:
+                    images = (1,) * len(crops) if second else seen.crops_per_image
+                    sizes = [rows * columns + tower.extra_tokens for rows, columns in crops]
+                    adapted = [plan.batch * adapters.tokens(n, sizes, images) for n in (count, ffn)]
+                    block, hidden = blocks[same[0]], tower.hidden_size
+                    yield from adapters.operators(block, here, hidden, *adapted)
             if not contributing:
                 queries = plan.batch * len(seen.crops)
                 patches = plan.batch * plan.tower_positions[index]
@@ -149,7 +163,7 @@ def _decoder(model: Model, plan: TokenPlan, counting: Counting) -> Iterator[Oper
     batch, decoder = plan.batch, model.decoder
     blocks = decoder.blocks
     shapes = [id(block) for block in blocks]
-    for layers, (_, layout, visual, query, key, ffn, cross) in alike(
+    for layers, (_, layout, visual, query, key, ffn, attended, pairs, cross) in alike(
         zip(
             shapes,
             plan.layout,
@@ -157,18 +171,23 @@ def _decoder(model: Model, plan: TokenPlan, counting: Counting) -> Iterator[Oper
             plan.query,
             plan.key,
             plan.ffn,
+            plan.attended,
+            plan.pairs,
             plan.cross,
             strict=True,
         )
     ):
-        pairs = query * key
         if counting.causal and layout.generates:
-            pairs = _causal_pairs(model, plan, query, visual * layout.in_sequence, layout.window)
+            if plan.uniform:
+                inside = visual * layout.in_sequence
+                pairs = _causal_pairs(model, plan, query, inside, layout.window)
+            else:
+                pairs = causal_subset_pairs(model, plan, layout, query, attended, pairs)
         counts = Tokens(
             query=batch * query,
             key=batch * key,
             ffn=batch * ffn,
-            keys_read=batch * key,
+            keys_read=batch * attended,
             pairs=batch * pairs,
             cross_projected=batch * cross,
             cross_keys=batch * cross,
@@ -195,6 +214,30 @@ def _causal_pairs(
         pairs += more * formulas.block_pairs(each + 1, max(each + 1 - reach, 0))
         pairs += (blocks - more) * formulas.block_pairs(each, max(each - reach, 0))
     return pairs
+
+
+def causal_subset_pairs(
+    model: Model, plan: TokenPlan, layout: Layout, query: int, attended: int, pairs: int
+) -> int:
+    """Return the causal pairs of a layer that updates or scores a part of the visual tokens.
+
+    Visual tokens come before the others, and those that are updated lie evenly among the keys:
+    ⌊a·q·(k + 1)/2⌋ + t·k + t·(t + 1)/2, the share a being that of all pairs.
+
+    Raises:
+        InvalidInput: Sliding windows or blocks that attend both ways, for which it is not known.
+    """
+    if layout.window is not None or model.decoder.bidirectional is not None:
+        problem = f"does not go with this schedule, whose layers {model.id} masks otherwise"
+        raise InvalidInput("causal", None, problem, "leave it out")
+    others = plan.structural_tokens + plan.text_tokens
+    updated, keys = query - others, attended - others
+    if updated > 0 and keys > 0:
+        scored = pairs - query * attended + updated * keys
+        visual = scored * (keys + 1) // (2 * keys)
+    else:
+        visual = 0
+    return visual + others * keys + others * (others + 1) // 2
 
 
 def _head_positions(plan: TokenPlan, counting: Counting) -> int:

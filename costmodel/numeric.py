@@ -14,6 +14,9 @@ from .errors import InvalidInput
 
 #: No count of tokens, layers or requests in use comes near; larger ones are slips.
 LARGEST = 10**9
+#: Digits of a ratio, so that every ratio has a text of bounded length that it is read back from.
+LARGEST_DENOMINATOR = 10**45
+LONGEST_RATIO = 100
 
 
 def whole(value: object, field: str, minimum: int = 0, maximum: int = LARGEST) -> int:
@@ -63,7 +66,7 @@ def ratio(value: Any, field: str) -> Fraction:
     way_out = "give a keep ratio in (0, 1], such as 0.5"
     problem = "is not a number"
     try:
-        if isinstance(value, bool) or (isinstance(value, str) and len(value) > 40):
+        if isinstance(value, bool) or (isinstance(value, str) and len(value) > LONGEST_RATIO):
             raise TypeError
         typed = value
         if isinstance(value, (float, Decimal)) or hasattr(value, "dtype"):
@@ -75,6 +78,9 @@ def ratio(value: Any, field: str) -> Fraction:
         raise InvalidInput(field, value, problem, way_out) from None
     if not 0 < number <= 1:
         raise InvalidInput(field, value, "is outside (0, 1]", way_out)
+    if number.denominator > LARGEST_DENOMINATOR:
+        # Texts of schedules could not hold it, and no measurement has so many digits.
+        raise InvalidInput(field, value, "has more than 45 digits", way_out)
     return number
 
 

@@ -4,175 +4,20 @@ This is the only place that reads a schedule; whoever prices sees a plan and no 
 """
 
 from collections import Counter
-from collections.abc import Hashable, Iterable
-from fractions import Fraction
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from .architecture.model import Model
 from .connectors.base import Flow
-from .encoder import encoder_tokens
+from .encoder import EncoderTokens, encoder_tokens
 from .errors import InvalidInput
-from .schedule import Rounding, Schedule, Stage, kept_tokens, ratio_text
+from .schedule import EncoderMerge, Rounding, Schedule, Stage, kept_tokens, ratio_text
+from .tokenplan import Layout as Layout
+from .tokenplan import TokenPlan as TokenPlan
+from .tokenplan import alike as alike
+from .tokenplan import decode_keys as decode_keys
+from .tokenplan import layouts as layouts
 from .tokens.base import Size, VisualInput, visual_input
 from .workload import Counting, Workload
-
-
-class Layout(NamedTuple):
-    """Where the decoder layers of a model have visual tokens, and what they cache.
-
-    Attributes:
-        in_sequence: Whether visual tokens are part of the layer's sequence.
-        generates: Whether the layer runs for every generated token; an LLM encoder's do not.
-        one_token: Whether a prefill hands the layer the start token alone.
-        self_attention: Whether the layer has a cache of its own sequence.
-        crosses: Whether the layer attends to visual tokens (or the LLM encoder's output) by
-            cross-attention.
-        crosses_text: Whether those keys include text and structural tokens.
-        cross_cached: Whether their keys and values are cached.
-        window: Tokens that attention reaches back, itself included; None is all of them.
-    """
-
-    in_sequence: bool
-    generates: bool
-    one_token: bool
-    self_attention: bool
-    crosses: bool
-    crosses_text: bool
-    cross_cached: bool
-    window: int | None
-
-
-def layouts(model: Model) -> tuple[Layout, ...]:
-    """Return every decoder layer's layout."""
-    decoder = model.decoder
-    found: list[Layout] = []
-    for layer, block in enumerate(decoder.blocks):
-        generates = layer >= decoder.encoder_layers
-        one_token = bool(decoder.encoder_layers) and generates
-        cross = block.cross_attention
-        found.append(
-            Layout(
-                in_sequence=not (decoder.crosses or one_token),
-                generates=generates,
-                one_token=one_token,
-                self_attention=block.attention is not None,
-                crosses=cross is not None,
-                crosses_text=cross is not None and one_token,
-                cross_cached=cross is not None and cross.cached,
-                window=decoder.window(layer),
-            )
-        )
-    return tuple(found)
-
-
-class TokenPlan(NamedTuple):
-    """Tokens per sequence in every layer; multiply by `batch` for the whole run.
-
-    Attributes:
-        images: Sizes (height, width) of the images, or of the video's frames.
-        frames: Frames of the video; 0 for images.
-        visual_input: What the model's rule made of them.
-        dense_visual_tokens: M before any reduction, as given or as derived.
-        entering_visual_tokens: Visual tokens that enter decoder layer 0, after any merging in the
-            encoder and any compression, before the first stage; ratios of stages refer to it.
-        connector_grids: Token grids that reach the connector, and how many crops have each.
-        connector_tokens: Tokens that leave the connector.
-        tower_positions: Patches over all crops, for each encoder.
-        encoder_tokens: Tokens that attention processes in each encoder layer, over all crops,
-            class tokens included.
-        encoder_pairs: Query–key pairs of each encoder layer, summed over crops or windows.
-        encoder_ffn: Tokens that the FFN processes in each encoder layer, over all crops.
-        layout: Where decoder layers have visual tokens.
-        visual: Visual tokens that each decoder layer processes, in its sequence or as keys.
-        text_tokens, structural_tokens, batch: N, S and the number of equal sequences.
-        query, key, ffn: Tokens that each decoder layer updates, exposes as keys, feeds to its FFN.
-        cross: Keys of each layer's cross-attention; 0 without any.
-        kv_stored, kv_read: Prefill tokens whose keys and values each layer keeps, and those that
-            a decode forward reads.
-        cross_stored: Keys of cross-attention that each layer caches.
-    """
-
-    images: tuple[Size, ...]
-    frames: int
-    visual_input: VisualInput
-    dense_visual_tokens: int
-    entering_visual_tokens: int
-    connector_grids: tuple[tuple[Size, int], ...]
-    connector_tokens: int
-    tower_positions: tuple[int, ...]
-    encoder_tokens: tuple[int, ...]
-    encoder_pairs: tuple[int, ...]
-    encoder_ffn: tuple[int, ...]
-    layout: tuple[Layout, ...]
-    visual: tuple[int, ...]
-    text_tokens: int
-    structural_tokens: int
-    batch: int
-    query: tuple[int, ...] = ()
-    key: tuple[int, ...] = ()
-    ffn: tuple[int, ...] = ()
-    cross: tuple[int, ...] = ()
-    kv_stored: tuple[int, ...] = ()
-    kv_read: tuple[int, ...] = ()
-    cross_stored: tuple[int, ...] = ()
-
-    @property
-    def encoder_positions(self) -> int:
-        """Patches over all crops of the (first) encoder."""
-        return self.tower_positions[0]
-
-    @property
-    def average_visual_tokens(self) -> Fraction:
-        """Mean of the visual tokens over the layers that have any place for them."""
-        seen = [
-            tokens
-            for tokens, layer in zip(self.visual, self.layout, strict=True)
-            if layer.in_sequence or layer.crosses
-        ]
-        return Fraction(sum(seen), len(seen))
-
-    @property
-    def merged_per_crop(self) -> tuple[int, ...]:
-        """Tokens that each encoder layer merges away in each crop."""
-        crops = len(self.visual_input.crops)
-        layers = zip(self.encoder_tokens, self.encoder_ffn, strict=True)
-        return tuple((before - after) // crops for before, after in layers)
-
-    def with_visual(self, visual: tuple[int, ...]) -> "TokenPlan":
-        """Return the plan whose decoder layers process these visual tokens."""
-        prompt = self.structural_tokens + self.text_tokens
-        layers = list(zip(visual, self.layout, strict=True))
-        length = tuple(
-            1 if layer.one_token else prompt + tokens * layer.in_sequence
-            for tokens, layer in layers
-        )
-        cross = tuple(
-            (tokens + prompt * layer.crosses_text) * layer.crosses for tokens, layer in layers
-        )
-        stored = tuple(
-            0
-            if not (layer.generates and layer.self_attention)
-            else tokens
-            if layer.window is None
-            else min(tokens, layer.window - 1)
-            for tokens, (_, layer) in zip(length, layers, strict=True)
-        )
-        return self._replace(
-            visual=visual,
-            query=length,
-            key=length,
-            ffn=length,
-            cross=cross,
-            kv_stored=stored,
-            kv_read=stored,
-            cross_stored=tuple(
-                keys * layer.cross_cached for keys, (_, layer) in zip(cross, layers, strict=True)
-            ),
-        )
-
-    def without_visual(self) -> "TokenPlan":
-        """Return the plan of the same request whose LLM sees no visual token: pruning's floor."""
-        return self.with_visual((0,) * len(self.visual))
 
 
 def plan(model: Model, workload: Workload, schedule: Schedule | None = None) -> TokenPlan:
@@ -184,45 +29,46 @@ def plan(model: Model, workload: Workload, schedule: Schedule | None = None) -> 
     Raises:
         InvalidInput: A schedule that does not fit the model, or an image that its rule refuses.
     """
+    schedule = schedule or Schedule()
+    if schedule.mixture:
+        from .mixing import mixed_plan  # few schedules have several ways
+
+        return mixed_plan(model, workload, schedule)
     rule, geometry = model.token_rule.configured(workload.processor), model.geometry
     images = workload.images or (rule.default_image,)
     frames = workload.frames or (0 if workload.images else rule.default_frames)
     seen = visual_input(rule, images, geometry, frames)
-    dense = workload.visual_tokens or seen.visual_tokens
-    schedule = schedule or Schedule()
-    encoder = encoder_tokens(model, seen, schedule.encoder)
-    grids, connector_tokens = _connected(model, seen)
-    available = dense
-    if encoder.merged_away:
-        if workload.visual_tokens is not None:
-            raise InvalidInput(
-                "visual_tokens",
-                workload.visual_tokens,
-                "cannot be given when the encoder merges tokens, which decides the count",
-                "leave it out, or merge nothing in the encoder",
-            )
-        kept = seen.visual_tokens - seen.separator_tokens
-        if frames and kept < sum(geometry.tokens(crop) for crop in seen.crops):
-            raise InvalidInput(
-                "encoder.merged_per_layer",
-                None,
-                "does not fit a video whose frames are pooled: merged tokens lie on no grid",
-                "reduce behind the encoder instead, with `compress` or `stages`",
-            )
-        available = connector_tokens = connector_tokens - encoder.merged_away
-        grids = _row(model, connector_tokens)
-    entering, passing = _compressed(model, schedule, available, connector_tokens)
-    if passing != connector_tokens:
-        grids, connector_tokens = _row(model, passing), passing
-    layers = model.decoder.num_hidden_layers
+    dense = available = workload.visual_tokens or seen.visual_tokens
+    if not dense:
+        raise _without_tokens(model, images, frames)
+    if schedule.input is not None and schedule.input.frames is not None:
+        images, frames = _fewer(schedule, images, frames)
+        fewer = visual_input(rule, images, geometry, frames)
+        available = dense * fewer.visual_tokens // seen.visual_tokens
+        seen = fewer
+    if schedule.input is not None and schedule.input.crops is not None and not frames:
+        from .primitives.encoding import limited_crops
+
+        seen, available = limited_crops(model, seen, available, schedule.input.crops)
+    encoded = _encoded(model, workload, schedule, seen, available)
+    entering, passing = _compressed(model, schedule, encoded.available, encoded.connector_tokens)
+    grids = encoded.grids if passing == encoded.connector_tokens else _row(model, passing)
+    encoder, stream = encoded.encoder, schedule.stream
+    if stream is not None:
+        from .primitives.encoding import new_frames
+
+        encoder = new_frames(encoder, len(seen.crops), stream.computed)
+        passing = kept_tokens(stream.computed, passing, "ceil")
+        grids = _row(model, passing)
     planned = TokenPlan(
         images=images,
         frames=frames,
         visual_input=seen,
         dense_visual_tokens=dense,
+        available_visual_tokens=encoded.available,
         entering_visual_tokens=entering,
         connector_grids=grids,
-        connector_tokens=connector_tokens,
+        connector_tokens=passing,
         tower_positions=encoder.positions,
         encoder_tokens=encoder.tokens,
         encoder_pairs=encoder.pairs,
@@ -232,12 +78,122 @@ def plan(model: Model, workload: Workload, schedule: Schedule | None = None) -> 
         text_tokens=workload.text_tokens,
         structural_tokens=seen.structural_tokens,
         batch=workload.batch,
-    ).with_visual(_staged(schedule.stages, entering, layers, schedule.rounding))
+        cache=schedule.cache,
+        channels=schedule.channels,
+        bits=schedule.bits,
+    )
+    visual = _staged(schedule, entering, model.decoder.num_hidden_layers)
+    if schedule.layers or schedule.cache or stream or schedule.channels:
+        from .acting import acting  # few schedules say more than how many tokens there are
+
+        planned = acting(model, planned, schedule, visual)
+    else:
+        planned = planned.with_visual(visual)
     if schedule.selection is not None:
         from .selection import selection_operators  # few schedules name a rule
 
         selection_operators(model, planned, schedule, Counting())  # refuses what does not fit
     return planned
+
+
+class _Encoded(NamedTuple):
+    """What leaves encoder and connector."""
+
+    encoder: EncoderTokens
+    grids: tuple[tuple[Size, int], ...]
+    connector_tokens: int
+    available: int
+
+
+def _encoded(
+    model: Model, workload: Workload, schedule: Schedule, seen: VisualInput, available: int
+) -> _Encoded:
+    """Count the tokens of encoder and connector, and the visual tokens behind them."""
+    spec = schedule.encoder
+    grids, connector_tokens = _connected(model, seen)
+    merging = spec if isinstance(spec, EncoderMerge) else None
+    encoder = encoder_tokens(model, seen, merging)
+    share = None if schedule.input is None else schedule.input.patches
+    if merging is None and spec is not None:
+        from .primitives.encoding import staged
+
+        reduced = staged(model, seen, spec, schedule.rounding)
+        encoder = reduced.encoder
+        if reduced.crops is not None:
+            coarse = seen._replace(crops=reduced.crops)
+            left = model.connector.flows(_flow(model, coarse))[-1].tokens
+            return _Encoded(
+                encoder,
+                tuple(_flow(model, coarse).grids.items()),
+                left,
+                available * left // connector_tokens,
+            )
+        if model.connector.merge_size > 1 or not model.connector.per_token:
+            problem = f"leaves no grid for {model.connector.name}"
+            raise InvalidInput("encoder.op", spec.op, problem, 'give op = "pool" or "unshuffle"')
+    if share is not None:
+        from .primitives.encoding import thinned
+
+        if spec is not None:
+            problem = "does not go with `encoder`"
+            raise InvalidInput("input.patches", None, problem, "leave one of them out")
+        thin = thinned(model, seen, encoder, share, schedule.rounding)
+        tokens = thin.patches_left // model.connector.merge_size**2
+        kept = kept_tokens(share, available, schedule.rounding)
+        return _Encoded(thin.encoder, _row(model, tokens), tokens, kept)
+    if not encoder.merged_away:
+        return _Encoded(encoder, grids, connector_tokens, available)
+    _check_merging(model, workload, seen)
+    left = connector_tokens - encoder.merged_away
+    return _Encoded(encoder, _row(model, left), left, left)
+
+
+def _check_merging(model: Model, workload: Workload, seen: VisualInput) -> None:
+    if workload.visual_tokens is not None:
+        raise InvalidInput(
+            "visual_tokens",
+            workload.visual_tokens,
+            "cannot be given when the encoder merges tokens, which decides the count",
+            "leave it out, or merge nothing in the encoder",
+        )
+    kept = seen.visual_tokens - seen.separator_tokens
+    video = workload.frames or (not workload.images and model.token_rule.default_frames)
+    if video and kept < sum(model.geometry.tokens(crop) for crop in seen.crops):
+        raise InvalidInput(
+            "encoder.merged_per_layer",
+            None,
+            "does not fit a video whose frames are pooled: merged tokens lie on no grid",
+            "reduce behind the encoder instead, with `compress` or `stages`",
+        )
+
+
+def _fewer(
+    schedule: Schedule, images: tuple[Size, ...], frames: int
+) -> tuple[tuple[Size, ...], int]:
+    """Return the images or frames that the schedule's input leaves.
+
+    Raises:
+        InvalidInput: A single image, or a share that leaves nothing.
+    """
+    share, many = schedule.input.frames, frames or len(images)
+    if many < 2:
+        raise InvalidInput(
+            "input.frames", ratio_text(share), "needs several frames or images", "give --frames"
+        )
+    kept = kept_tokens(share, many, schedule.rounding)
+    if not kept:
+        problem = f"leaves none of the {many:,} frames"
+        raise InvalidInput("input.frames", ratio_text(share), problem, "give a larger share")
+    return (images, kept) if frames else (images[:kept], 0)
+
+
+def _without_tokens(model: Model, images: tuple[Size, ...], frames: int) -> InvalidInput:
+    """Return the error that images were asked for, of which nothing reaches the LLM."""
+    sizes = ", ".join(f"{height}x{width}" for height, width in dict.fromkeys(images))
+    problem = f"becomes no visual token of {model.id}"
+    if frames:
+        problem += f", in {frames} frames of a video"
+    return InvalidInput("image_size", sizes, problem, "give a larger image, or another model")
 
 
 def entering_encoder(model: Model, plan: TokenPlan) -> int:
@@ -249,41 +205,25 @@ def entering_encoder(model: Model, plan: TokenPlan) -> int:
     return plan.encoder_tokens[0] if whole else plan.encoder_positions
 
 
-def decode_keys(plan: TokenPlan, step: int) -> list[int]:
-    """Return the keys that self-attention of each layer reads in a decode forward.
-
-    kept + step, no more than the layer's window; 0 in layers that do not run or have none.
-    """
-    keys = []
-    for layer, kept in zip(plan.layout, plan.kv_read, strict=True):
-        read = kept + step if layer.window is None else min(kept + step, layer.window)
-        keys.append(read if layer.generates and layer.self_attention else 0)
-    return keys
-
-
-def alike(
-    per_layer: Iterable[tuple[Hashable, ...]],
-) -> list[tuple[tuple[int, ...], tuple[Any, ...]]]:
-    """Group layers by their token counts: [(layers, counts), …] in order of first appearance."""
-    groups: dict[tuple[Hashable, ...], list[int]] = {}
-    for layer, counts in enumerate(per_layer):
-        groups.setdefault(counts, []).append(layer)
-    return [(tuple(layers), counts) for counts, layers in groups.items()]
-
-
 def _connected(model: Model, seen: VisualInput) -> tuple[tuple[tuple[Size, int], ...], int]:
     """Return the grids that reach the connector, and the tokens that leave it."""
-    grids = Counter(model.vision.output_grid(crop) for crop in seen.crops)
-    flow = Flow(grids, batch=1, arranged=seen.visual_tokens, text_tokens=0)
+    flow = _flow(model, seen)
     leaving = model.connector.flows(flow)[-1].tokens
     if leaving != seen.connector_tokens and model.connector.per_token:
         # The rule pools before the connector, as LLaVA-NeXT-Video does.
         return _row(model, seen.connector_tokens), seen.connector_tokens
-    return tuple(grids.items()), leaving
+    return tuple(flow.grids.items()), leaving
+
+
+def _flow(model: Model, seen: VisualInput) -> Flow:
+    grids = Counter(model.vision.output_grid(crop) for crop in seen.crops)
+    return Flow(grids, batch=1, arranged=seen.visual_tokens, text_tokens=0)
 
 
 def _row(model: Model, tokens: int) -> tuple[tuple[Size, int], ...]:
     """Return a grid from which a connector that works on any tokens makes so many."""
+    if not tokens:
+        return ()
     side = model.connector.merge_size
     return (((side, side * tokens), 1),)
 
@@ -302,8 +242,12 @@ def _compressed(
         kept = kept_tokens(compress.ratio, available, schedule.rounding)
         field, value = "compress.ratio", ratio_text(compress.ratio)
     _check_amount(field, value, kept, available, "that there are")
+    passing = kept + compress.extra
+    entering = passing + compress.learned
+    if compress.at == "instead-of-connector":
+        return entering, 0
     if compress.at == "after-connector" or kept == available:
-        return kept, connector_tokens
+        return entering, connector_tokens
     if not model.connector.per_token:
         raise InvalidInput(
             "compress.at",
@@ -318,13 +262,12 @@ def _compressed(
             f"is more than the {connector_tokens:,} tokens that pass the connector",
             "give fewer, or reduce after the connector",
         )
-    return kept, kept
+    return entering, entering
 
 
-def _staged(
-    stages: tuple[Stage, ...], entering: int, layers: int, rounding: Rounding
-) -> tuple[int, ...]:
-    """Return the visual tokens of each decoder layer."""
+def _staged(schedule: Schedule, entering: int, layers: int) -> tuple[int, ...]:
+    """Return the visual tokens that the stages leave each decoder layer."""
+    stages, rounding = schedule.stages, schedule.rounding
     visual: list[int] = []
     before, current = -1, entering
     for index, stage in enumerate(stages):

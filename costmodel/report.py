@@ -4,12 +4,21 @@ from typing import Literal, NamedTuple, get_args
 
 from .architecture.model import Model
 from .errors import InvalidInput, UnknownName
-from .flops import CONVENTIONS, Bill, Convention, exact_bill, published_bill, published_obstacle
+from .flops import (
+    CONVENTIONS,
+    UNITS,
+    Bill,
+    Convention,
+    exact_bill,
+    published_bill,
+    published_obstacle,
+)
 from .lower import lower, lower_decode, lower_vision
 from .numeric import Spec, whole
 from .operators import Operator
-from .plan import TokenPlan, plan
+from .plan import plan
 from .schedule import Schedule
+from .tokenplan import TokenPlan
 from .workload import Counting, Workload
 
 Phase = Literal["prefill", "decode", "generation"]
@@ -65,21 +74,67 @@ class Report(NamedTuple):
         schedule: Schedule | None = None,
     ) -> Bill:
         """Price a side; with its schedule, what the schedule's selection rule computes too."""
+        if convention != "exact" and phase != "prefill":
+            raise InvalidInput(
+                "convention", convention, "prices prefills only", "use the exact convention"
+            )
+        if side.branches:
+            return self._mixed(convention, side, phase, schedule)
+        model = self.model if schedule is None else self.scheduled_model
         if convention != "exact":
-            if phase != "prefill":
-                raise InvalidInput(
-                    "convention", convention, "prices prefills only", "use the exact convention"
-                )
-            return published_bill(convention, self.model, side)
+            return published_bill(convention, model, side)
         prefill, decode = Bill("FLOP", ()), Bill("FLOP", ())
         if phase != "decode":
-            prefill = exact_bill(lower(self.model, side, self.counting, schedule))
+            prefill = exact_bill(lower(model, side, self.counting, schedule))
         if phase != "prefill" and self.workload.new_tokens > 1:
-            decode = exact_bill(self._decoded(side, 1, self.workload.new_tokens - 1))
+            decode = exact_bill(
+                self._decoded(side, 1, self.workload.new_tokens - 1, schedule, model)
+            )
         return prefill.joined(decode)
 
-    def _decoded(self, side: TokenPlan, first: int, last: int) -> tuple[Operator, ...]:
-        return lower_decode(self.model, side, first, last, self.counting)
+    def _mixed(
+        self, convention: Convention, side: TokenPlan, phase: Phase, schedule: Schedule | None
+    ) -> Bill:
+        """Return the expectation over the ways of a mixture, and the router's own cost."""
+        from .mixing import expected_bill, ways  # few schedules have several ways
+
+        assert schedule is not None
+        bills = []
+        for (share, way), (_, own) in zip(side.branches, ways(schedule), strict=True):
+            if way is not None:
+                one = self._replace(schedule=own, scheduled=way)
+                bills.append((share, one.bill(convention, phase=phase)))
+        expected = expected_bill(bills, UNITS[convention])
+        if convention != "exact" or phase == "decode" or schedule.selection is None:
+            return expected
+        from .selection import selection_operators
+
+        routed = selection_operators(self.model, self.dense, schedule, self.counting)
+        return expected.joined(exact_bill(routed))
+
+    @property
+    def scheduled_model(self) -> Model:
+        """The model that runs under the schedule, whose channels may be fewer."""
+        if self.schedule is None or self.schedule.channels is None:
+            return self.model
+        from .narrowing import narrowed
+
+        return narrowed(self.model, self.schedule.channels)
+
+    def _decoded(
+        self,
+        side: TokenPlan,
+        first: int,
+        last: int,
+        schedule: Schedule | None = None,
+        model: Model | None = None,
+    ) -> tuple[Operator, ...]:
+        operators = lower_decode(model or self.model, side, first, last, self.counting)
+        if schedule is None or schedule.selection is None or isinstance(schedule.selection, str):
+            return operators
+        from .selection import decode_selection
+
+        return (*operators, *decode_selection(self.model, side, schedule, first, last))
 
     def obstacle(self, convention: Convention) -> str | None:
         """Return why a convention has no figure for the model; None where it has one."""
@@ -88,8 +143,22 @@ class Report(NamedTuple):
     def decode_forward(self, step: int = 1, *, scheduled: bool = True) -> Bill:
         """Return the bill of the `step`-th decode forward: kept + step keys in each layer."""
         step = whole(step, "step", minimum=1)
-        side = self.scheduled if scheduled else self.dense
-        return exact_bill(self._decoded(side, step, step))
+        if not scheduled:
+            return exact_bill(self._decoded(self.dense, step, step))
+        if self.scheduled.branches:
+            from .mixing import expected_bill, ways
+
+            assert self.schedule is not None
+            plans = zip(self.scheduled.branches, ways(self.schedule), strict=True)
+            parts = [
+                (share, self._replace(schedule=own, scheduled=way).decode_forward(step))
+                for (share, way), (_, own) in plans
+                if way is not None
+            ]
+            return expected_bill(parts, UNITS["exact"])
+        return exact_bill(
+            self._decoded(self.scheduled, step, step, self.schedule, self.scheduled_model)
+        )
 
     def priced_phase(self, convention: Convention) -> Phase:
         """Return what a ratio compares: the generation under `exact`, else the prefill."""
@@ -112,7 +181,8 @@ class Report(NamedTuple):
         over text and structural tokens alone, for the phases that a ratio compares; no selection.
         """
         text_only = self.scheduled.without_visual()
-        return self._priced("exact", text_only, self.priced_phase("exact")).total
+        narrow = self._replace(model=self.scheduled_model)
+        return narrow._priced("exact", text_only, self.priced_phase("exact")).total
 
     def unused_encoder_flops(self) -> int:
         """Return the exact FLOPs of encoder layers that are computed without contributing."""

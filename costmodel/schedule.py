@@ -1,17 +1,19 @@
 """What a reduction method does: primitives that lower to tokens per layer."""
 
 import math
+from collections.abc import Mapping
 from fractions import Fraction
-from typing import Annotated, Literal, Self, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar, get_args
 
 from pydantic import StrictBool, model_validator
 
-from .errors import InvalidInput
+from .errors import InvalidInput, suggestion
+from .kinds import lazily, lazily_all
 from .numeric import Converted, Count, Positive, Ratio, Spec, whole
 
 Rounding = Literal["floor", "round", "ceil", "float-floor"]
-#: Rules that choose or merge tokens; `costmodel.selection` prices what each computes.
-Selection = Literal["fastv", "pyramiddrop", "visionzip", "divprune", "tome", "sparsevlm"]
+#: Rules that choose or merge tokens and are known by name; `costmodel.selection` prices them.
+RuleName = Literal["fastv", "pyramiddrop", "visionzip", "divprune", "tome", "sparsevlm"]
 SpecType = TypeVar("SpecType", bound=Spec)
 
 
@@ -65,12 +67,17 @@ class Compress(Spec):
     Attributes:
         tokens, ratio: How many are left, absolutely or of those that the encoder leaves (all of
             the dense count unless it merges); give one.
-        at: Whether the connector runs on all tokens ("after-connector") or on the kept ones.
+        at: Whether the connector runs on all tokens ("after-connector") or on the kept ones; or
+            "instead-of-connector", where the method has its own, which its selection prices.
+        extra: Tokens that come on top and pass the connector: merged from the rest.
+        learned: Tokens that come on top of these, behind the connector.
     """
 
     tokens: Positive | None = None
     ratio: Ratio | None = None
-    at: Literal["after-connector", "before-connector"] = "after-connector"
+    extra: Count = 0
+    learned: Count = 0
+    at: Literal["after-connector", "before-connector", "instead-of-connector"] = "after-connector"
 
     @model_validator(mode="after")
     def _one_amount(self) -> Self:
@@ -128,26 +135,94 @@ def _exactly_one(spec: SpecType, *fields: str) -> SpecType:
     return spec
 
 
+def _encoder(value: object) -> Any:
+    """Return what an `encoder` table describes: merging in every block, or stages."""
+    if isinstance(value, Mapping) and "stages" in value:
+        return lazily(".primitives.encoding:EncoderStages")(value)
+    if value is None or isinstance(value, Spec):
+        return value
+    if not isinstance(value, Mapping):
+        raise InvalidInput("", None, "is not a table of keys", "give a table of keys")
+    return EncoderMerge(**value)
+
+
+def _layer_rules(value: object) -> tuple[Any, ...]:
+    if isinstance(value, list | tuple) and not value:
+        return ()  # few schedules have one
+    from .primitives.layers import LAYER_RULES
+
+    return LAYER_RULES.build_all(value)
+
+
+def selection_rule(value: object) -> Any:
+    """Return a rule by its name, or the description of one.
+
+    Raises:
+        InvalidInput: No such rule, or a description that is wrong.
+    """
+    if value is None:
+        return value
+    if isinstance(value, str):
+        names = get_args(RuleName)
+        if value not in names:
+            hint = suggestion(value, names).replace("known keys:", "choose from")
+            raise InvalidInput("", value, "is not a choice", hint)
+        return value
+    return lazily(".selection.described:Described")(value)
+
+
 class Schedule(Spec):
     """A reduction schedule: which visual tokens exist where.
 
+    Ratios are of the M visual tokens that enter decoder layer 0. `stages` and `layers` together
+    allow each layer the least that any of them allows, so their order is immaterial.
+
     Attributes:
         name: For the reader; prices never depend on it.
-        encoder: Reduction inside the encoder.
+        input: Reduction before the encoder.
+        encoder: Reduction inside the encoder: merging in every block, or stages.
         compress: Reduction before the LLM.
         stages: Reductions inside the LLM, in order of layers, never growing.
+        layers: Rules on which tokens are active in which layer of the LLM.
+        cache: What of the keys and values is stored and read afterwards.
+        channels, bits: Widths and precision.
+        stream: One step of a sliding window.
+        mixture: Ways that a router sends requests, with their probabilities.
+        training: How the schedule is used in training.
         rounding: How a ratio becomes a whole number of tokens.
-        selection: The rule that chooses the tokens, whose own cost is then priced.
+        selection: The rule that chooses the tokens, whose own cost is then priced: its name, or
+            its description.
 
     A schedule without a selection rule prices no selection: its component is 0.
     """
 
     name: Name = ""
-    encoder: EncoderMerge | None = None
+    input: Annotated[Any, Converted(lazily(".primitives.inputs:Input"))] = None
+    encoder: Annotated[Any, Converted(_encoder)] = None
     compress: Compress | None = None
     stages: tuple[Stage, ...] = ()
+    layers: Annotated[tuple[Any, ...], Converted(_layer_rules)] = ()
+    cache: Annotated[Any, Converted(lazily(".primitives.cache:Cache"))] = None
+    channels: Annotated[Any, Converted(lazily(".primitives.widths:Channels"))] = None
+    bits: Annotated[Any, Converted(lazily(".primitives.widths:Bits"))] = None
+    stream: Annotated[Any, Converted(lazily(".primitives.stream:Stream"))] = None
+    mixture: Annotated[tuple[Any, ...], Converted(lazily_all(".primitives.mixture:Branch"))] = ()
+    training: Annotated[Any, Converted(lazily(".primitives.training:Training"))] = None
     rounding: Rounding = "floor"
-    selection: Selection | None = None
+    selection: Annotated[Any, Converted(selection_rule)] = None
+
+    @model_validator(mode="after")
+    def _probabilities_sum(self) -> Self:
+        if self.mixture and sum(branch.probability for branch in self.mixture) != 1:
+            total = ratio_text(sum(branch.probability for branch in self.mixture))
+            problem = f"has probabilities that sum to {total}"
+            raise InvalidInput("mixture", None, problem, "give probabilities that sum to 1")
+        return self
+
+    @property
+    def primitives(self) -> tuple[str, ...]:
+        """Names of the primitives that the schedule uses."""
+        return tuple(name for name in PRIMITIVES if getattr(self, name))
 
     @classmethod
     def keep(cls, ratio: object, layer: object, rounding: Rounding = "floor") -> Self:
@@ -157,3 +232,20 @@ class Schedule(Spec):
         Fraction(1, 2)
         """
         return cls(stages=(Stage(first_layer=layer, ratio=ratio),), rounding=rounding)
+
+
+#: What a schedule is composed of; `stages` is the usual case of `layers`.
+PRIMITIVES = (
+    "input",
+    "encoder",
+    "compress",
+    "stages",
+    "layers",
+    "cache",
+    "channels",
+    "bits",
+    "stream",
+    "mixture",
+    "selection",
+    "training",
+)

@@ -104,7 +104,10 @@ class Counting(Spec):
             models' own code does; or recomputed, from cached latents in every forward, as
             transformers 5.23 does; or absorbed into queries and outputs.
         experts: Expert pairs that the router chooses, or all experts on all tokens.
-        adapters: Low-rank adapters beside the weights, or merged into them.
+        adapters: Low-rank adapters beside the weights, or merged into them; those of single crops,
+            which cannot be merged, run beside them either way.
+        selection: What choosing the tokens computes: the least that its definition needs, or what
+            the method's released code does.
     """
 
     causal: StrictBool = False
@@ -113,6 +116,7 @@ class Counting(Spec):
     latent: Literal["expanded", "recomputed", "absorbed"] = "expanded"
     experts: Literal["routed", "all"] = "routed"
     adapters: Literal["active", "merged"] = "active"
+    selection: Literal["ideal", "released"] = "ideal"
 
     @property
     def execution(self) -> Execution:

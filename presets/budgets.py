@@ -9,13 +9,14 @@ from collections.abc import Callable, Sequence
 from fractions import Fraction
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, StrictBool
 
 from ..costmodel import InvalidInput, Stage
 from ..costmodel.numeric import Count, Positive, Spec
 from ..costmodel.schedule import EncoderMerge
 from ..costmodel.selection import recycled
 from .case import Case, Place, Position, Primitives, compressed, first_layers
+from .template import Template
 
 
 class Budget(Spec):
@@ -126,7 +127,8 @@ class KeptLists(Budget):
     Attributes:
         first_layers: Where each stage begins; shares of the layers round up.
         visual_tokens: The dense count that the lists are for; others scale them, rounding down.
-        lists: Kept tokens of each stage by budget; merged tokens come on top.
+        lists: Kept tokens of each stage by budget.
+        recycles: Whether merged tokens come on top.
     """
 
     meaning: ClassVar[str] = (
@@ -136,6 +138,7 @@ class KeptLists(Budget):
     first_layers: tuple[Position, ...]
     visual_tokens: Positive
     lists: dict[int, tuple[Positive, ...]]
+    recycles: StrictBool = True
 
     def most(self, case: Case) -> int | None:
         """Return None: what is in no list is refused with the lists."""
@@ -156,7 +159,8 @@ class KeptLists(Budget):
         before, amounts = case.visual_tokens, []
         for kept in self.lists[nearest]:
             scaled = max(1, kept * case.visual_tokens // self.visual_tokens)
-            before = with_clusters(min(scaled, before), before)
+            scaled = min(scaled, before)
+            before = with_clusters(scaled, before) if self.recycles else scaled
             amounts.append(before)
         return _staged(first_layers(self.first_layers, case.layers, up=True), amounts)
 
@@ -255,6 +259,6 @@ def _largest(holds: Callable[[int], bool], most: int) -> int:
 
 
 BudgetStrategy = Annotated[
-    EnteringTokens | AverageOfOneStage | AverageOfPyramid | KeptLists | MergedToTokens,
+    EnteringTokens | AverageOfOneStage | AverageOfPyramid | KeptLists | MergedToTokens | Template,
     Field(discriminator="strategy"),
 ]

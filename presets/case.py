@@ -25,6 +25,11 @@ class Case(NamedTuple):
         merge_size: Side of the square of patches that the connector makes one token.
         encoder_layers: Encoder layers that contribute.
         class_token: Whether a class token joins the patches of a crop.
+        text_tokens, structural_tokens: N and S.
+        frames: Frames of a video; the images of a prompt without one.
+        image: Height and width in pixels, the largest of all images.
+        encoder_widths: Hidden and intermediate size of the encoder; zeros without layers of one
+            width.
     """
 
     layers: int
@@ -35,6 +40,11 @@ class Case(NamedTuple):
     merge_size: int
     encoder_layers: int
     class_token: bool
+    text_tokens: int = 0
+    structural_tokens: int = 0
+    frames: int = 1
+    image: Size = (0, 0)
+    encoder_widths: tuple[int, int] = (0, 0)
 
     @classmethod
     def of(cls, model: Model, dense: TokenPlan) -> Self:
@@ -48,12 +58,44 @@ class Case(NamedTuple):
             merge_size=model.connector.merge_size,
             encoder_layers=model.vision.contributing_layers,
             class_token=model.vision.class_token,
+            text_tokens=dense.text_tokens,
+            structural_tokens=dense.structural_tokens,
+            frames=dense.frames or len(dense.images),
+            image=(max(h for h, _ in dense.images), max(w for _, w in dense.images)),
+            encoder_widths=_encoder_widths(model),
         )
+
+    @property
+    def symbols(self) -> dict[str, int]:
+        """Values of the symbols that a template may use; see `template`."""
+        return {
+            "T": self.layers,
+            "V": self.visual_tokens,
+            "N": self.text_tokens,
+            "S": self.structural_tokens,
+            "crops": len(self.crops),
+            "frames": self.frames,
+            "L": self.encoder_layers,
+            "P": self.patches,
+            "X": min(self.crop_tokens),
+            "G": self.merge_size,
+            "H": self.image[0],
+            "W": self.image[1],
+            "d_e": self.encoder_widths[0],
+            "m_e": self.encoder_widths[1],
+        }
 
     @property
     def patches(self) -> int:
         """Patches of the smallest crop."""
         return min(rows * columns for rows, columns in self.crops)
+
+
+def _encoder_widths(model: Model) -> tuple[int, int]:
+    vision = model.vision
+    if vision.kind != "transformer":
+        return 0, 0
+    return vision.hidden_size, vision.feed_forward.active_intermediate_size
 
 
 def _position(value: object) -> int | Fraction:

@@ -13,6 +13,7 @@ from ..costmodel import Stage
 from ..costmodel.numeric import Positive, Ratio, Spec
 from ..costmodel.schedule import EncoderMerge, Rounding
 from .case import Case, Place, Position, Primitives, compressed, first_layers
+from .template import Template
 
 
 class Default(Spec):
@@ -92,6 +93,6 @@ class BudgetShare(Spec):
 
 
 DefaultStrategy = Annotated[
-    RatioStages | CompressedShare | TokensPerCrop | MergedPerBlock | BudgetShare,
+    RatioStages | CompressedShare | TokensPerCrop | MergedPerBlock | BudgetShare | Template,
     Field(discriminator="strategy"),
 ]

@@ -11,16 +11,17 @@ import tomllib
 from decimal import Decimal
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, StrictBool, model_validator
 
 from ..costmodel import InvalidInput, Model, Schedule, TokencostError, UnknownName, Workload, plan
-from ..costmodel.numeric import Positive, Spec, whole
-from ..costmodel.schedule import Selection
+from ..costmodel.numeric import Converted, Count, Positive, Spec, whole
+from ..costmodel.schedule import selection_rule
 from .budgets import BudgetStrategy
 from .case import Case, Primitives
 from .defaults import BudgetShare, DefaultStrategy
+from .figures import Figure
 
 METHODS = Path(__file__).parent / "methods"
 #: When an assumption is made.
@@ -36,11 +37,40 @@ class Assumption(Spec):
     text: str
 
 
+class Provenance(Spec):
+    """How a field of a method is known.
+
+    Attributes:
+        status: Read in a source, derived from what was read, or assumed.
+        text: Where it was read, how it was derived, or why it had to be assumed.
+    """
+
+    status: Literal["read", "derived", "assumed"]
+    text: Annotated[str, Field(min_length=1)]
+
+
+#: Fields of a method whose provenance is always told.
+TOLD = ("default", "budget", "other depth", "selection")
+
+
 class Reference(Spec):
-    """The model that a method's figures are published for."""
+    """What a method's settings are published for.
+
+    Attributes:
+        layers, visual_tokens: Of the published model and its request.
+        model, frames, images: A preset and a request that settings are shown on.
+    """
 
     layers: Positive
     visual_tokens: Positive
+    model: str = "llava-1.5-7b"
+    frames: Count = 0
+    images: tuple[str, ...] = ()
+
+    @property
+    def workload(self) -> Workload:
+        """The request that settings are shown on."""
+        return Workload(frames=self.frames, images=self.images)
 
 
 class AppliedMethod(Spec):
@@ -71,8 +101,14 @@ class Method(Spec):
     Attributes:
         id, title, paper: Our name, the paper's name of it and the arXiv number.
         summary: Where tokens go and how they are chosen, in one sentence.
-        selection: The rule that chooses the tokens.
-        default, budget: Strategies for the published default and for a number of tokens.
+        selection: The rule that chooses the tokens, by its name or described.
+        default, budget: Strategies for the published default and for a number of tokens; a method
+            without budgets has none.
+        trained: Whether the method needs training.
+        schedule_known: Whether any source says which layers and how many tokens.
+        provenance: How each field is known: `TOLD`, and others.
+        figures: What papers print about it.
+        repository: Its released code, if any.
         published_budgets: Budgets with published results, by dense visual tokens.
         reference: What the published settings are for.
         assumed: What no source says.
@@ -83,14 +119,30 @@ class Method(Spec):
     title: str
     paper: Annotated[str, Field(pattern=r"^\d{4}\.\d{4,5}$")]
     summary: str
-    selection: Selection
+    selection: Annotated[Any, Converted(selection_rule)]
     default: DefaultStrategy
-    budget: BudgetStrategy
+    budget: BudgetStrategy | None = None
+    trained: StrictBool
+    schedule_known: StrictBool = True
+    provenance: dict[str, Provenance]
+    figures: tuple[Figure, ...] = ()
+    repository: str = ""
     published_budgets: dict[int, tuple[Positive, ...]] = Field(default_factory=dict)
     reference: Reference
     assumed: tuple[Assumption, ...] = ()
     disagreements: tuple[str, ...] = ()
     source: Annotated[tuple[str, ...], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _told(self) -> Self:
+        wanted = [name for name in TOLD if name != "budget" or self.budget is not None]
+        for name in wanted:
+            if name not in self.provenance:
+                raise InvalidInput("provenance", name, "is missing", f"tell {', '.join(wanted)}")
+        if self.schedule_known and self.provenance["default"].status == "assumed":
+            problem = "is assumed although the schedule is known"
+            raise InvalidInput("provenance.default", None, problem, "tell where it was read")
+        return self
 
     def schedule(
         self, model: Model, workload: Workload | None = None, budget: int | None = None
@@ -134,6 +186,9 @@ class Method(Spec):
             if not isinstance(self.default, BudgetShare):
                 return self.default.primitives(case)
             budget = max(1, math.floor(self.default.share * case.visual_tokens))
+        if self.budget is None:
+            way_out = "leave --budget out, or choose another method"
+            raise InvalidInput("budget", budget, f"means nothing for {self.title}", way_out)
         most = self.budget.most(case)
         if most is not None and budget > most:
             problem = f"is more than the {most:,} of {case.visual_tokens:,} visual tokens"

@@ -75,7 +75,7 @@ def open_schedule(path: str | Path, field: str = "schedule") -> ScheduleFile:
         schedule = Schedule(**content)
     except InvalidInput as error:
         raise _in_file(error, str(path), text, field) from None
-    if not (schedule.stages or schedule.compress or schedule.encoder):
+    if not set(schedule.primitives) - {"selection", "training"}:
         raise InvalidInput(
             field, path, "reduces nothing", "add [[stages]], [compress] or [encoder]"
         )

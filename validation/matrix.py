@@ -23,18 +23,25 @@ from ..presets.files import replace
 from .compare import Comparison, Setting, Side, compare
 from .measure.small import small
 
-#: One model per family, with an image that a reduced model runs in seconds.
+#: One model per driven family, Qwen3-VL also with experts; the image is one that the reduced model
+#: runs in seconds, None the model's default.
 MODELS: dict[str, Size | None] = {
     "llava-1.5-7b": None,
     "llava-next-mistral-7b": (336, 672),
+    "llava-onevision-7b": None,
     "qwen2-vl-7b": (224, 280),
     "qwen2.5-vl-7b": (224, 280),
     "qwen3-vl-8b": (256, 320),
+    "qwen3-vl-30b-a3b": (256, 320),
     "internvl3-8b": None,
+    "idefics3-8b": None,
     "paligemma-3b-224": None,
+    "paligemma2-3b-224": None,
+    "gemma3-4b": None,
+    "llama3.2-vision-11b": None,
 }
 #: Patches along a crop of reduced models, where full crops would take minutes.
-SIDES: dict[str, int] = {}
+SIDES = {"idefics3-8b": 8, "gemma3-4b": 32, "llama3.2-vision-11b": 8}
 SETTINGS = (
     Setting("torch", "full", "meta"),
     Setting("fvcore", "reduced", "cpu"),

@@ -7,6 +7,7 @@ from typing import Literal, NamedTuple
 
 from ..costmodel import InvalidInput, Schedule
 from ..costmodel.plan import TokenPlan
+from ..costmodel.schedule import EncoderMerge
 
 
 class Reduction(NamedTuple):
@@ -32,6 +33,7 @@ class Reduction(NamedTuple):
         entering = plan.entering_visual_tokens
         if schedule is None:
             return cls(entering=entering)
+        _refuse_unrun(schedule)
         compress = schedule.compress
         merged = plan.merged_per_crop
         left = None if any(merged) else plan.dense_visual_tokens
@@ -81,3 +83,26 @@ class Reduction(NamedTuple):
             raise InvalidInput(
                 f"reduction.{field}", tokens, f"exceeds the {most:,} visual tokens", "give fewer"
             )
+
+
+#: What the driver carries out; a real run of anything else would not be what the plan says.
+_RUN = frozenset({"encoder", "compress", "stages", "selection", "training"})
+
+
+def _refuse_unrun(schedule: Schedule) -> None:
+    """Refuse primitives and rules that the driver has no operators for.
+
+    Raises:
+        InvalidInput: The first of them.
+    """
+    way_out = "validate another schedule; `tokencost ratio` prices this one"
+    for name in schedule.primitives:
+        if name not in _RUN:
+            raise InvalidInput(name, None, "is a primitive that no forward pass runs yet", way_out)
+    rule = schedule.selection
+    if rule is not None and not isinstance(rule, str):
+        raise InvalidInput("selection", rule.name, "is a rule without operators to run", way_out)
+    if not isinstance(schedule.encoder, EncoderMerge | None):
+        raise InvalidInput("encoder", None, "has stages that no forward pass runs yet", way_out)
+    if schedule.compress is not None and schedule.compress.extra:
+        raise InvalidInput("compress.extra", None, "has no operator that makes them", way_out)

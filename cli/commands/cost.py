@@ -89,7 +89,7 @@ def document(
         worked = [row for bill in bills for row in term_rows(report, bill)]
         payload["terms"] = records = worked
         payload["token_steps"] = dict(token_steps(report))
-        tables += [step_table(report), *term_tables(worked)]
+        tables += [step_table(report), *term_tables(report, worked)]
     return Document(
         title=f"{report.model.id}: cost of "
         + (f"{report.workload.batch} requests" if report.workload.batch > 1 else "one request"),

@@ -11,7 +11,7 @@ from ..export import deliver
 from ..options import ConventionOption, Sink, conventions, shares
 from ..request import Request
 from ..rows import Row, component_rows, null_row, priced
-from ..schedule_words import selection_scope
+from ..selection_words import selection_scope
 from ..summary import counted, facts, floor_payload, heading, notes, provenance, schedule_text
 from ..units import percent, prefix, scaled
 

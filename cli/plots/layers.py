@@ -27,7 +27,8 @@ def draw(report: Report, convention: Convention) -> Figure:
     """Draw the prefill's cost per layer under a convention.
 
     Bars are the scheduled run, pale bars behind them and a stepped line the baseline; under
-    `exact` the encoder's layers stand to the left of the decoder's.
+    `exact` the encoder's layers stand to the left of the decoder's. A dashed line parts the layers
+    of a second encoder from those of the first, and an LLM's own encoder from its decoder.
     """
     import matplotlib as mpl
     from matplotlib.figure import Figure
@@ -43,7 +44,10 @@ def draw(report: Report, convention: Convention) -> Figure:
         axes = figure.subplots(1, len(names), sharey=True, squeeze=False, width_ratios=sizes)[0]
         for axis, name in zip(axes, names, strict=True):
             _bars(axis, stacks[name], power)
-            axis.set_title("vision encoder" if name == "vision" else "LLM decoder", fontsize=8)
+            stack, border = _axis_title(report, name)
+            axis.set_title(stack, fontsize=8)
+            if border:
+                axis.axvline(border - 0.5, color="0.4", linestyle="--", linewidth=0.8)
             axis.set_xlabel("layer")
         highest = max(
             amount
@@ -56,6 +60,20 @@ def draw(report: Report, convention: Convention) -> Figure:
         _legend(figure, report)
         figure.suptitle(title, fontsize=8, x=0.01, ha="left", parse_math=False)
     return figure
+
+
+def _axis_title(report: Report, component: str) -> tuple[str, int]:
+    """Return what an axis shows, and the first layer of its second stack; 0 where it has one."""
+    model = report.model
+    if component == "vision":
+        if model.second_vision is None:
+            return "vision encoder", 0
+        border = model.vision.num_hidden_layers
+        return f"vision encoders, the second from layer {border} on", border
+    if not model.decoder.encoder_layers:
+        return "LLM decoder", 0
+    border = model.decoder.encoder_layers
+    return f"LLM encoder, and decoder from layer {border} on", border
 
 
 def _stacks(report: Report, convention: Convention) -> dict[str, dict[str, dict[int, Any]]]:
@@ -94,6 +112,11 @@ def _bars(axis: Axes, stack: dict[str, dict[int, Any]], power: int) -> None:
     edges = [layer - 0.5 for layer in range(len(baseline) + 1)]
     axis.stairs(baseline, edges, color="black", linewidth=1.0)
     axis.set_xlim(-0.7, len(baseline) - 0.3)
+    from matplotlib.ticker import MaxNLocator
+
+    axis.xaxis.set_major_locator(
+        MaxNLocator(nbins="auto", steps=[1, 2, 5, 10], integer=True, min_n_ticks=1)
+    )
     axis.grid(axis="y", linewidth=0.3, color="0.8")
     axis.set_axisbelow(True)
 

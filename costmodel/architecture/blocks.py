@@ -12,7 +12,8 @@ from ..operators import Attention as AttentionOperator
 from ..operators import Component, Linear, Operator, Part
 
 if TYPE_CHECKING:
-    from .variants import Adapter, CrossAttention, ExtraParameters, Variant
+    from .adapters import Adapter
+    from .variants import CrossAttention, ExtraParameters, Variant
 else:  # pydantic resolves names when it builds a spec; most models have none of these
     Adapter = CrossAttention = ExtraParameters = Variant = Any
 
@@ -52,6 +53,17 @@ def undivided(key_value_heads: int, heads: int) -> InvalidInput:
         key_value_heads,
         f"does not divide num_attention_heads {heads}",
         "give a divisor of it",
+    )
+
+
+def unadaptable(field: str) -> InvalidInput:
+    """Return the error that a layer lacks the linears that low-rank adapters stand beside."""
+    return InvalidInput(
+        field,
+        None,
+        "stands beside something else than self-attention of kind heads and a "
+        "feed-forward network of kind dense in some layer",
+        "leave it out, and name its weights in extra_parameters",
     )
 
 
@@ -156,34 +168,55 @@ class Attention(Spec):
 
     def operators(self, place: Place, hidden: int, tokens: Tokens) -> Iterator[Operator]:
         """Yield query, key, value, scores and values, output."""
-        part: Part = "attention projections"
-        yield place.linear(part, "query", tokens.query, hidden, self.query_width)
-        yield place.linear(part, "key", tokens.key, hidden, self.key_width)
-        yield place.linear(part, "value", tokens.key, hidden, self.key_width)
-        yield AttentionOperator(
-            component=place.component,
-            layers=place.layers,
-            part="attention scores",
-            name="scores and values",
-            queries=tokens.query,
-            keys=tokens.keys_read,
-            pairs=tokens.pairs,
-            heads=self.num_attention_heads,
-            query_key_size=self.head_dim,
-            value_size=self.head_dim,
-        )
-        yield place.linear(part, "output", tokens.query, self.query_width, hidden)
+        return head_operators(self, place, hidden, hidden, tokens)
 
     def parameters(self, hidden: int, norm: Norm) -> int:
         """Return the weights and biases of four projections, and the norms of query and key."""
-        total = linear_parameters(hidden, self.query_width, self.qkv_bias)
-        total += 2 * linear_parameters(hidden, self.key_width, self.qkv_bias)
-        total += linear_parameters(self.query_width, hidden, self.output_bias)
+        total = head_parameters(self, hidden, hidden)
         if self.qk_norm == "all heads":
             total += norm_parameters(norm, self.query_width) + norm_parameters(norm, self.key_width)
         elif self.qk_norm:
             total += 2 * norm_parameters(norm, self.head_dim)
         return total
+
+
+def head_operators(
+    heads: Attention | CrossAttention,
+    place: Place,
+    hidden: int,
+    source: int,
+    tokens: Tokens,
+    name: str = "",
+) -> Iterator[Operator]:
+    """Yield query, key, value, scores and values, output; `name` stands before theirs.
+
+    Keys and values come from `source` features; without tokens to project they are cached.
+    """
+    part: Part = "attention projections"
+    yield place.linear(part, f"{name}query", tokens.query, hidden, heads.query_width)
+    if tokens.key:
+        yield place.linear(part, f"{name}key", tokens.key, source, heads.key_width)
+        yield place.linear(part, f"{name}value", tokens.key, source, heads.key_width)
+    yield AttentionOperator(
+        component=place.component,
+        layers=place.layers,
+        part="attention scores",
+        name=f"{name}scores and values",
+        queries=tokens.query,
+        keys=tokens.keys_read,
+        pairs=tokens.pairs,
+        heads=heads.num_attention_heads,
+        query_key_size=heads.head_dim,
+        value_size=heads.head_dim,
+    )
+    yield place.linear(part, f"{name}output", tokens.query, heads.query_width, hidden)
+
+
+def head_parameters(heads: Attention | CrossAttention, hidden: int, source: int) -> int:
+    """Return the weights and biases of the four projections."""
+    total = linear_parameters(hidden, heads.query_width, heads.qkv_bias)
+    total += 2 * linear_parameters(source, heads.key_width, heads.qkv_bias)
+    return total + linear_parameters(heads.query_width, hidden, heads.output_bias)
 
 
 class FeedForward(Spec):
@@ -292,7 +325,7 @@ class Transformer(Spec):
     variants: Annotated[
         tuple[Variant, ...], Converted(lazily_all(".architecture.variants:Variant"))
     ] = ()
-    adapter: Annotated[Adapter | None, Converted(lazily(".architecture.variants:Adapter"))] = None
+    adapter: Annotated[Adapter | None, Converted(lazily(".architecture.adapters:Adapter"))] = None
     extra_parameters: Annotated[
         tuple[ExtraParameters, ...], Converted(lazily_all(".architecture.variants:ExtraParameters"))
     ] = ()
@@ -315,13 +348,7 @@ class Transformer(Spec):
                     )
                 seen.add(layer)
         if self.adapter is not None and not all(block.adaptable for block in self.blocks):
-            raise InvalidInput(
-                "adapter",
-                None,
-                "stands beside something else than self-attention of kind heads and a "
-                "feed-forward network of kind dense in some layer",
-                "leave it out, and name its weights in extra_parameters",
-            )
+            raise unadaptable("adapter")
         return self
 
     @property

@@ -1,4 +1,4 @@
-"""What some layers or stacks have besides: cross-attention, adapters, further parameters."""
+"""What some layers or stacks have besides: cross-attention, further parameters."""
 
 from __future__ import annotations
 
@@ -10,18 +10,17 @@ from pydantic import Field, StrictBool, model_validator
 from ..errors import InvalidInput
 from ..kinds import lazily, optional
 from ..numeric import Converted, Count, Positive, Spec
-from ..operators import Attention as AttentionOperator
-from ..operators import Operator, Part
+from ..operators import Operator
 from .blocks import (
     ATTENTIONS,
     FEED_FORWARDS,
     Attention,
-    Block,
     FeedForward,
     Norm,
     Place,
     Tokens,
-    linear_parameters,
+    head_operators,
+    head_parameters,
     norm_parameters,
     undivided,
 )
@@ -86,32 +85,20 @@ class CrossAttention(Spec):
 
     def operators(self, place: Place, hidden: int, tokens: Tokens) -> Iterator[Operator]:
         """Yield query, key, value, scores and values, output."""
-        part: Part = "attention projections"
-        source = self.source_size or hidden
-        yield place.linear(part, "cross query", tokens.query, hidden, self.query_width)
-        if tokens.cross_projected:
-            yield place.linear(part, "cross key", tokens.cross_projected, source, self.key_width)
-            yield place.linear(part, "cross value", tokens.cross_projected, source, self.key_width)
-        yield AttentionOperator(
-            component=place.component,
-            layers=place.layers,
-            part="attention scores",
-            name="cross scores and values",
-            queries=tokens.query,
-            keys=tokens.cross_keys,
+        crossing = Tokens(
+            query=tokens.query,
+            key=tokens.cross_projected,
+            ffn=0,
+            keys_read=tokens.cross_keys,
             pairs=tokens.cross_pairs,
-            heads=self.num_attention_heads,
-            query_key_size=self.head_dim,
-            value_size=self.head_dim,
         )
-        yield place.linear(part, "cross output", tokens.query, self.query_width, hidden)
+        source = self.source_size or hidden
+        return head_operators(self, place, hidden, source, crossing, "cross ")
 
     def parameters(self, hidden: int, norm: Norm) -> int:
         """Return the weights and biases of four projections, norms and gates."""
         source = self.source_size or hidden
-        total = linear_parameters(hidden, self.query_width, self.qkv_bias) + self.gates
-        total += 2 * linear_parameters(source, self.key_width, self.qkv_bias)
-        total += linear_parameters(self.query_width, hidden, self.output_bias)
+        total = head_parameters(self, hidden, source) + self.gates
         total += self.norms * norm_parameters(norm, hidden)
         total += 2 * norm_parameters(norm, self.head_dim) if self.qk_norm else 0
         return total + (norm_parameters(norm, source) if self.source_norm else 0)
@@ -164,48 +151,3 @@ class Variant(Spec):
                 "leave one of the two out",
             )
         return self
-
-
-class Adapter(Spec):
-    """Low-rank adapters (LoRA) beside query-key-value, output, gate-up and down of every block.
-
-    MACs per token: rank · Σ (in + out) over these linears; query, key and value share one adapter,
-    gate and up another.
-
-    Attributes:
-        rank: Rank of the adapter that runs.
-        stored_ranks: Ranks of all adapters that are stored.
-    """
-
-    rank: Positive
-    stored_ranks: tuple[Positive, ...]
-
-    def _linears(self, block: Block, hidden: int) -> list[tuple[Part, str, int, int]]:
-        attention, ffn = block.attention, block.feed_forward
-        assert attention is not None, "an adapter stands beside self-attention"
-        width = ffn.intermediate_size
-        return [
-            (
-                "attention projections",
-                "query-key-value",
-                hidden,
-                attention.query_width + 2 * attention.key_width,
-            ),
-            ("attention projections", "output", attention.query_width, hidden),
-            ("feed-forward", "gate-up", hidden, 2 * width if ffn.gated else width),
-            ("feed-forward", "down", width, hidden),
-        ]
-
-    def operators(
-        self, block: Block, place: Place, hidden: int, tokens: Tokens
-    ) -> Iterator[Operator]:
-        """Yield both factors of each adapter."""
-        for part, name, c_in, c_out in self._linears(block, hidden):
-            count = tokens.query if part == "attention projections" else tokens.ffn
-            yield place.linear(part, f"{name} adapter in", count, c_in, self.rank)
-            yield place.linear(part, f"{name} adapter out", count, self.rank, c_out)
-
-    def parameters(self, block: Block, hidden: int) -> int:
-        """Return the stored weights: Σ ranks · Σ (in + out)."""
-        widths = sum(c_in + c_out for _, _, c_in, c_out in self._linears(block, hidden))
-        return sum(self.stored_ranks) * widths

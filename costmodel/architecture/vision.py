@@ -10,12 +10,20 @@ from ..kinds import Kinds, lazily
 from ..numeric import Converted, Count, Positive, Spec
 from ..operators import Convolution, Operator
 from ..tokens.base import Size
-from .blocks import Place, Tokens, Transformer, linear_parameters, norm_parameters
+from .blocks import (
+    Place,
+    Tokens,
+    Transformer,
+    linear_parameters,
+    norm_parameters,
+    unadaptable,
+)
 
 if TYPE_CHECKING:
+    from .adapters import CropAdapters
     from .joint import JointTiles
 else:
-    JointTiles = Any
+    CropAdapters = JointTiles = Any
 
 TOWERS = Kinds(
     "vision encoder",
@@ -66,6 +74,7 @@ class VisionEncoder(Transformer):
             output no connector reads.
         windows: Windowed attention, or None for full attention over each image or crop.
         joint: Attention over all tiles of an image together.
+        crop_adapters: Low-rank adapters of some crops, each crop's own.
     """
 
     part: ClassVar[str] = TOWERS.part
@@ -85,6 +94,9 @@ class VisionEncoder(Transformer):
     pooling_head: StrictBool = False
     windows: Windows | None = None
     joint: Annotated[JointTiles | None, Converted(lazily(".architecture.joint:JointTiles"))] = None
+    crop_adapters: Annotated[
+        CropAdapters | None, Converted(lazily(".architecture.adapters:CropAdapters"))
+    ] = None
 
     @model_validator(mode="after")
     def _layers_exist(self) -> Self:
@@ -139,6 +151,21 @@ class VisionEncoder(Transformer):
             )
         return self
 
+    @model_validator(mode="after")
+    def _adapters_fit(self) -> Self:
+        if self.crop_adapters is None:
+            return self
+        if not all(block.adaptable for block in self.blocks):
+            raise unadaptable("crop_adapters")
+        if self.joint is not None:
+            raise InvalidInput(
+                "crop_adapters",
+                None,
+                "stands beside joint, but a crop in a longer sequence is not told apart",
+                "leave one of the two out",
+            )
+        return self
+
     @property
     def extra_tokens(self) -> int:
         """Tokens besides the patches in each crop: class token and registers."""
@@ -175,6 +202,13 @@ class VisionEncoder(Transformer):
     def layer_operators(self, layer: int, place: Place, tokens: Tokens) -> Iterator[Operator]:
         """Yield a block's operators, for all layers of the place."""
         return self.blocks[layer].operators(place, self.hidden_size, tokens, self.adapter)
+
+    def layer_parameters(self, layer: int) -> int:
+        """Return the parameters of one layer, all crops' adapters included."""
+        total = super().layer_parameters(layer)
+        if self.crop_adapters is not None:
+            total += self.crop_adapters.parameters(self.blocks[layer], self.hidden_size)
+        return total
 
     def pooling_operators(self, place: Place, crops: int, patches: int) -> Iterator[Operator]:
         """Yield the pooling head: a learned query per crop reads its patches and passes an FFN."""

@@ -86,6 +86,11 @@ class Stage(Spec):
         """Side of the square of tokens that becomes one."""
         return 1
 
+    @property
+    def reads_text(self) -> bool:
+        """Whether it processes the text of the prompt too."""
+        return False
+
     def grid(self, grid: Size) -> Size:
         """Return the grid of tokens that a crop's grid becomes."""
         return grid

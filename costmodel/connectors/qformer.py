@@ -81,11 +81,16 @@ class QFormerStage(Stage):
     @property
     def text(self) -> str:
         """The stage in words, for tables."""
-        reads = "the image and the instruction" if self.vocab_size else "the image"
+        reads = "the image and the instruction" if self.reads_text else "the image"
         return (
             f"q-former: {self.num_queries} queries of {self.hidden_size}, "
             f"{self.num_hidden_layers} layers, reads {reads}"
         )
+
+    @property
+    def reads_text(self) -> bool:
+        """Whether there are words to read."""
+        return bool(self.vocab_size)
 
     def grid(self, grid: Size) -> Size:
         """Return the queries as one row."""
@@ -101,8 +106,8 @@ class QFormerStage(Stage):
     def operators(self, name: str, flow: Flow) -> Iterator[Operator]:
         """Yield every layer's attentions and feed-forward networks."""
         queries = self.num_queries * flow.crops
-        text = flow.text_tokens * flow.crops * bool(self.vocab_size)
-        length = self.num_queries + flow.text_tokens * bool(self.vocab_size)
+        text = flow.text_tokens * flow.crops * self.reads_text
+        length = self.num_queries + flow.text_tokens * self.reads_text
         tokens = Tokens(
             query=queries + text,
             key=queries + text,

@@ -37,7 +37,7 @@ class ResamplerStage(Stage):
     stages of their own. Queries are learned, yet implementations repeat them for every crop before
     they project them, so their projection counts once per crop: torch's MultiheadAttention in
     Qwen-VL, MiniCPM-V and LLaVA-UHD, the perceivers of Idefics2 and OpenFlamingo. Crops of several
-    sizes are priced without the padding that MiniCPM-V and Idefics2 add to the smaller ones.
+    sizes arrive padded to one by the token rules of MiniCPM-V and Idefics2, as their code pads.
     Sources: Flamingo (arXiv 2204.14198), Qwen-VL (arXiv 2308.12966), and the code of the models
     named, transformers 5.23 modeling_idefics2.py among it.
 

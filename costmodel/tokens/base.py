@@ -8,7 +8,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Self, TypeAlias
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from ..errors import InvalidInput
 from ..kinds import Kinds, optional
@@ -108,6 +108,24 @@ class Processor(Spec):
     tiles: Literal["padded", "used"] = "padded"
 
 
+class Limits(dict[str, Any]):
+    """Fields with another default: a table, for JSON's sake, that nobody changes."""
+
+    def _refuse(self, *args: Any, **kwargs: Any) -> Any:
+        raise TypeError("specs are frozen; build another one")
+
+    __setitem__ = __delitem__ = __ior__ = _refuse
+    clear = pop = popitem = setdefault = update = _refuse
+
+    def __hash__(self) -> int:  # type: ignore[override]
+        """Agree with equality; a value may be a list, which has no hash of its own."""
+        return hash(frozenset(self))
+
+    def __reduce__(self) -> tuple[type["Limits"], tuple[dict[str, Any]]]:
+        """Copy and pickle without changing an empty one."""
+        return type(self), (dict(self),)
+
+
 class Video(Spec):
     """What becomes of the frames of a video; each kind is a module."""
 
@@ -148,7 +166,7 @@ class Rule(Spec):
     second_size: Positive | None = None
     second_patch_size: Positive | None = None
     video: Annotated[Video | None, Converted(optional(VIDEOS))] = None
-    class_limits: dict[str, Any] = Field(default_factory=dict)
+    class_limits: Annotated[dict[str, Any], AfterValidator(Limits)] = Limits()
     source: Annotated[tuple[str, ...], Field(min_length=1)]
 
     @model_validator(mode="after")

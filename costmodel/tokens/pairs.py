@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator
 
 from ..numeric import Count, Positive
-from .base import Geometry, Processor, Rule, Size, Video, VisualInput
+from .base import Geometry, Limits, Processor, Rule, Size, Video, VisualInput
 from .native import fit_frames, fit_native
 from .text import digit_tokens
 
@@ -34,7 +34,7 @@ class PairsVideo(Video):
     min_pixels: Positive
     max_pixels: Positive
     limits: Literal["frame", "video"]
-    class_limits: dict[str, Positive] = Field(default_factory=dict)
+    class_limits: Annotated[dict[str, Positive], AfterValidator(Limits)] = Limits()
     structural_per_video: Count = 0
     structural_per_pair: Count = 0
     structural_per_timestamp: Count = 0

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Literal
 
 from ..numeric import Count, Positive
-from .base import Geometry, Rule, Size, VisualInput
+from .base import Geometry, Rule, Size, VisualInput, joined
 from .grids import log_aspect_grid
 
 
@@ -14,7 +15,8 @@ class SlicesRule(Rule):
     """MiniCPM-V's slices: an overview, and slices of about slice_size² pixels of a larger image.
 
     M = (1 + slices) · queries. Source: image_processing_minicpmv.py of openbmb/MiniCPM-V-2_6
-    (`slice_image`, `find_best_resize`, `get_refine_size`).
+    (`slice_image`, `find_best_resize`, `get_refine_size`); modeling_minicpmv.py, which pads the
+    patches of all overviews and slices of a batch to the longest sequence.
 
     Attributes:
         slice_size: Side of the square whose pixels a slice has (scale_resolution).
@@ -62,6 +64,18 @@ class SlicesRule(Rule):
             + slices * self.structural_per_slice
             + (rows - 1) * self.structural_between_rows,
             note=note,
+        )
+
+    def together(self, parts: Sequence[VisualInput]) -> VisualInput:
+        """Join the images; encoder and resampler get rows of patches, all padded to the longest."""
+        seen = joined(parts)
+        patches = [rows * columns for rows, columns in seen.crops]
+        longest = max(patches)
+        if min(patches) == longest:
+            return seen
+        return seen._replace(
+            crops=((1, longest),) * len(patches),
+            note=f"{seen.note}; each padded to {longest:,} patches",
         )
 
     def fitted(self, size: tuple[float, float]) -> Size:

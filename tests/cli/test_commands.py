@@ -205,6 +205,7 @@ def test_json_says_what_was_run(tokencost):
         "bits": 16,
         "baseline": 32 * 640 * 16_384,
         "scheduled": (2 * 640 + 30 * 352) * 16_384,
+        "read_per_step": (2 * 640 + 30 * 352) * 16_384,
     }
     shown = tokencost("models", "show", "qwen2.5-vl-7b", "--format", "json").json()
     # 78·78 patches of 14 px, merged 2×2
@@ -345,6 +346,20 @@ def test_models_list_filters(tokencost):
     assert ids("llava-1.5*") == ["llava-1.5-7b", "llava-1.5-13b"]
     assert ids("QWEN2.5-VL") == [f"qwen2.5-vl-{size}b" for size in (3, 7, 32, 72)]
     assert len(ids()) >= 118
+
+
+@pytest.mark.parametrize(
+    ("model_id", "said"),
+    [
+        ("ovis2-2b", "no exact count; a published size, among the sources, agrees"),
+        ("flamingo-80b", "not compared; the record is from memory"),
+        ("pixtral-12b", "none found to compare with"),
+        ("openvla-7b", "7,541,237,184 (equal)"),
+    ],
+)
+def test_models_show_says_what_a_count_was_compared_with(tokencost, model_id, said):
+    out = " ".join(tokencost("models", "show", model_id).out.split())
+    assert f"published parameters: {said}" in out
 
 
 def test_models_show_names_sources_and_verification(tokencost):

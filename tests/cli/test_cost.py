@@ -123,6 +123,48 @@ def test_layers_are_listed_in_the_order_they_run(tokencost):
     assert answer["layers"][24]["baseline"] == 0, "the layer that is left out"
 
 
+def explained(tokencost, *words):
+    steps = tokencost("cost", *words, "--explain", "--format", "json").json()
+    return steps["token_steps"], {
+        (row["term"], row["layers"]): row["substitution"]
+        for row in steps["terms"]
+        if (row["phase"], row["side"]) == ("prefill", "scheduled")
+    }
+
+
+def test_rows_of_absorbed_products_and_of_experts_are_explained(tokencost):
+    # 896 / 14 / 2 = 32 · 32 visual tokens, 4 structural and 64 of text: n = 1092, then 580
+    words = ("--model", "kimi-vl-a3b", "--prune-layer", 5, "--keep", 0.5, "--convention", "exact")
+    steps, terms = explained(tokencost, *words, "--implementation", "latent=absorbed")
+    assert steps["n of absorbed key, value"] == (
+        "heads · n = 16 · 1092 = 17472 in layers 0–4; 16 · 580 = 9280 in layers 5–26"
+    )
+    assert steps["n of experts"] == (
+        "experts per token · n = 6 · 1092 = 6552 in layers 1–4; 6 · 580 = 3480 in layers 5–26"
+    )
+    assert terms["absorbed key", "5–26"] == "2 · 9280 · 128 · 512"
+    assert terms["experts' up", "1–4"] == "2 · 6552 · 2048 · 1408"
+    assert "n of key-value expansion" not in steps
+
+    steps, _ = explained(tokencost, *words, "--implementation", "experts=all")
+    assert steps["n of experts"].startswith("all experts · n = 64 · 1092 = 69888 in layers 1–4")
+    assert "n of absorbed key, value" not in steps
+    steps, _ = explained(tokencost, *words, "--implementation", "latent=recomputed")
+    assert steps["n of key-value expansion"].startswith("all keys that attention reads")
+
+
+def test_the_encoder_of_the_llm_is_told_from_its_decoder(tokencost):
+    words = ("cost", "--model", "instructblip-flan-t5-xl", "--convention", "exact")
+    out = tokencost(*words, "--per-layer", "--explain").out
+    lines = [line.split() for line in out.splitlines()]
+    terms = {" ".join(line[:3]) for line in lines if line[:2] == ["LLM", "encoder"]}
+    assert terms >= {"LLM encoder 0–23", "LLM encoder 0", "LLM encoder 23"}
+    assert "LLM encoder 24" not in terms
+    assert any(line[:2] == ["decoder", "24–47"] for line in lines)
+    assert not any(line[:2] == ["decoder", "23"] for line in lines)
+    assert "layers 0–23 of the LLM" in out
+
+
 def test_every_explained_term_can_be_checked_by_hand(tokencost):
     words = ("--explain", "--format", "json", "--batch", 2, "--new-tokens", 5)
     answer = tokencost("cost", "--model", "qwen2.5-vl-3b", *words).json()

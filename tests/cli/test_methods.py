@@ -116,6 +116,8 @@ MISTAKES = {
     ),
     "bad model first": (("--model", "x", "--method", "fastv"), ("--model x",)),
 }
+#: The way out where frames are pooled, or the encoder has no place for merging either.
+IMAGES = "another method, or images with a LLaVA model"
 EXCLUDED = {
     "prune-layer": ("--prune-layer", 2),
     "keep": ("--keep", 0.5),
@@ -141,6 +143,12 @@ def test_no_complaint_names_an_option_that_was_not_typed(tokencost):
     # round(0.5 · 1) = round(0.098 · 4) = 0: shares of so few leave none
     for words, way_out in (
         (("--model", "qwen2.5-vl-7b", "--method", "tome"), "another method, or a LLaVA model"),
+        # frames that are pooled 2×2: a LLaVA model alone would be no way out
+        (("--model", "llava-next-video-7b", "--method", "tome"), IMAGES),
+        (("--model", "llava-next-video-7b", "--method", "tome", "--frames", 8), IMAGES),
+        (("--model", "qwen2.5-vl-7b", "--method", "tome", "--frames", 8), IMAGES),
+        # 256 - 15 · 16 = 16 patches of a frame are left, of which 16 are too many
+        (("--model", "video-llava-7b", "--method", "tome"), "another method or model"),
         ((*MODEL, "--visual-tokens", 1, "--method", "fastv"), "another method or model"),
         ((*MODEL, "--visual-tokens", 4, "--method", "divprune"), "another method or model"),
     ):
@@ -149,6 +157,11 @@ def test_no_complaint_names_an_option_that_was_not_typed(tokencost):
         assert "--budget" not in result.err
         for option in ("--keep", "--prune-layer", "--tokens", "withdraw"):
             assert option not in result.err
+
+
+def test_the_way_out_of_merging_in_a_video_leads_out(tokencost):
+    words = ("--model", "llava-next-video-7b", "--method", "tome", "--images", 1)
+    assert tokencost("ratio", *words).status == 0
 
 
 STAGE_AT_0 = "[[stages]]\nfirst_layer = 0\nratio = 0.5\n"

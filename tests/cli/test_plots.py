@@ -84,6 +84,36 @@ def test_the_baseline_s_outline_follows_the_layers(model_id):
         )
 
 
+#: Where a second stack begins: DINOv2-L has 24 layers, CLIP-L 24 of which 23 contribute, the T5
+#: encoder of Flan-T5-XL 24.
+STACKS = {
+    "openvla-7b": ("vision encoders, the second from layer 24 on", "LLM decoder"),
+    "mini-gemini-7b": ("vision encoders, the second from layer 24 on", "LLM decoder"),
+    "blip2-flan-t5-xl": ("vision encoder", "LLM encoder, and decoder from layer 24 on"),
+}
+
+
+@pytest.mark.parametrize(("model_id", "titles"), STACKS.items(), ids=STACKS)
+def test_a_second_stack_is_marked(model_id, titles):
+    from vlm_tokencost.cli.plots.layers import draw
+
+    for axis, title in zip(draw(evaluate(load_model(model_id)), "exact").axes, titles, strict=True):
+        assert axis.get_title() == title
+        borders = [line.get_xdata()[0] for line in axis.lines]
+        assert borders == ([23.5] if "24" in title else [])
+
+
+@pytest.mark.parametrize("model_id", ["llava-1.5-7b", "smolvlm-256m", "fastvlm-0.5b"])
+def test_ticks_are_layers(model_id):
+    from vlm_tokencost.cli.plots.layers import draw
+
+    figure = draw(evaluate(load_model(model_id)), "exact")
+    for width in (3, 6.9, 20):
+        figure.set_size_inches(width, 3)
+        for axis in figure.axes:
+            assert [tick for tick in axis.get_xticks() if tick != int(tick)] == []
+
+
 def test_a_name_with_signs_of_mathematics_is_drawn_as_text(tokencost, tmp_path):
     plan, path = tmp_path / "plan.toml", tmp_path / "x.svg"
     plan.write_text("name = 'cost $\\frac{$ x'\n[[stages]]\nfirst_layer = 2\nratio = 0.5\n")

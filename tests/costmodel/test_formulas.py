@@ -20,8 +20,8 @@ VALUES = [
     ("attention_macs", (10, 2, 3, 5), 160),  # 10 · 2 · (3 + 5)
     ("convolution_macs", (576, 3, 1024, 196), 346_816_512),  # 576 · 3 · 1024 · 14²
     ("square_pairs", (577,), 332_929),  # 577²
-    ("causal_pairs", (4,), 10),  # 1 + 2 + 3 + 4
-    ("causal_pairs", (640,), 205_120),  # 640 · 641 / 2
+    ("window_pairs", (4, 0), 10),  # no window: 1 + 2 + 3 + 4
+    ("window_pairs", (640, 0), 205_120),  # 640 · 641 / 2
     ("decode_pairs", (640, 1, 1, 1), 641),  # one forward: the prefill's 640 keys and its own
     ("decode_pairs", (640, 1, 3, 3), 1_926),  # 641 + 642 + 643
     ("decode_pairs", (0, 5, 8, 4), 26),  # 5 + 6 + 7 + 8
@@ -30,15 +30,14 @@ VALUES = [
     ("block_pairs", (4, 2), 9),  # and the 1 + 2 pairs that a window of 2 cuts off
     ("window_decode_pairs", (6, 1, 2, 2, 3, 8), 39),  # 7 + 8, then 3 · 8
     ("cached_bytes", (576, 16), 1_152),  # 576 · 2 bytes
+    ("cached_bytes", (1_024, 4), 512),  # half a byte per value
     ("cached_bytes", (5, 3), 2),  # 15 bits
     ("projection_term", (640, 4096), 42_949_672_960),  # 4 · 640 · 4096²
     ("score_term", (640, 4096), 3_355_443_200),  # 2 · 640² · 4096
+    ("parted_projection_term", (64, 640, 4096), 23_622_320_128),  # 2 · 704 · 4096²
+    ("pair_term", (40_960, 4096), 335_544_320),  # 2 · 64 · 640 · 4096
     ("plain_ffn_term", (640, 4096, 11008), 57_713_623_040),  # 2 · 640 · 4096 · 11008
     ("gated_ffn_term", (640, 4096, 11008), 86_570_434_560),  # 3 · 640 · 4096 · 11008
-    ("layer_kv_bytes", (32, 128, 16), 16_384),  # 2 · 32 · 128 · 2 bytes
-    ("layer_kv_bytes", (4, 128, 8), 1_024),  # 2 · 4 · 128 · 1 byte
-    ("layer_kv_bytes", (4, 128, 4), 512),  # half a byte per value
-    ("layer_kv_bytes", (1, 3, 3), 3),  # 2 · 1 · 3 · 3 = 18 bits: 3 whole bytes
 ]
 
 
@@ -114,8 +113,8 @@ def test_substitution():
 
 
 @pytest.mark.parametrize("n", [0, 1, 2, 3, 10, 1000])
-def test_causal_pairs_are_the_lower_triangle(n):
-    assert formulas.causal_pairs(n) == sum(1 for query in range(n) for _ in range(query + 1))
+def test_without_a_window_pairs_are_the_lower_triangle(n):
+    assert formulas.window_pairs(n, 0) == sum(1 for query in range(n) for _ in range(query + 1))
 
 
 @pytest.mark.parametrize(("n", "window"), [(1, 1), (9, 4), (9, 9), (9, 20), (1000, 7)])
@@ -152,7 +151,7 @@ def test_published_terms_are_linear_layers_and_scores():
 def test_ints_stay_exact_beyond_64_bits():
     n = 10**30 + 1
     assert formulas.square_pairs(n) == 10**60 + 2 * 10**30 + 1
-    assert formulas.causal_pairs(n) == (10**60 + 3 * 10**30 + 2) // 2
+    assert formulas.window_pairs(n, 0) == (10**60 + 3 * 10**30 + 2) // 2
     assert formulas.score_term(n, 3) == 6 * (10**60 + 2 * 10**30 + 1)
 
 

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from other_decoders import CROSS, FFN, HEADS
 from vlm_tokencost.costmodel import Counting, Workload, evaluate, plan
+from vlm_tokencost.costmodel.architecture.adapters import Adapter
 from vlm_tokencost.costmodel.architecture.blocks import (
     ATTENTIONS,
     FEED_FORWARDS,
@@ -15,7 +16,7 @@ from vlm_tokencost.costmodel.architecture.blocks import (
 )
 from vlm_tokencost.costmodel.architecture.convolutional import ConvolutionalBlock
 from vlm_tokencost.costmodel.architecture.convolutional_rows import FeatureMap
-from vlm_tokencost.costmodel.architecture.variants import Adapter, CrossAttention
+from vlm_tokencost.costmodel.architecture.variants import CrossAttention
 from vlm_tokencost.costmodel.architecture.vision import TOWERS
 from vlm_tokencost.costmodel.connectors import STAGES, Flow
 from vlm_tokencost.costmodel.lower import lower_vision

@@ -298,20 +298,22 @@ def test_a_decode_forward_projects_the_keys_that_no_cache_holds(cached):
 
 
 @pytest.mark.parametrize(
-    ("attention", "keys"),
+    ("attention", "query", "keys"),
     [
         # two key heads of 16 for four query heads
-        (HEADS, 48 * 32),
+        (HEADS, 48 * 64, 48 * 32),
         # latents and expanded keys, with which the values come
-        (LATENT, 48 * 24 + 20 * 4 * (12 + 8)),
+        (LATENT, 48 * 64, 48 * 24 + 20 * 4 * (12 + 8)),
+        # queries from a latent of 12
+        ({**LATENT, "q_lora_rank": 12}, 48 * 12 + 12 * 64, 48 * 24 + 20 * 4 * (12 + 8)),
     ],
-    ids=["grouped", "latent"],
+    ids=["grouped", "latent", "latent queries"],
 )
-def test_keys_that_pyramiddrop_computes(attention, keys):
+def test_query_and_keys_that_pyramiddrop_computes(attention, query, keys):
     schedule = Schedule.keep(0.5, layer=2).model_copy(update={"selection": "pyramiddrop"})
     report = evaluate(with_decoder(attention=attention), ASKED, schedule)
     # the last token's query, the keys of all 16 tokens, and a row of 16 in 4 heads
-    macs = 48 * 64 + 16 * keys + 16 * 4 * 16
+    macs = query + 16 * keys + 16 * 4 * 16
     assert component(report, "selection") == 2 * macs
 
 

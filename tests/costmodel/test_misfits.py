@@ -16,6 +16,33 @@ from vlm_tokencost.presets import load_model
 LLAVA = load_model("llava-1.5-7b")
 
 
+# --- images of which nothing is left --------------------------------------------------------------
+
+
+def test_an_image_that_becomes_no_visual_token():
+    # 13 pixels hold no patch of 14; 14 pixels hold one
+    def model(pixels):
+        return LLAVA.model_copy(
+            update={"token_rule": LLAVA.token_rule.model_copy(update={"image_size": pixels})}
+        )
+
+    assert plan(model(14), Workload()).dense_visual_tokens == 1
+    error = refusal(evaluate, model(13), Workload(images=((40, 30), (40, 30), (7, 9))))
+    assert (error.field, error.value) == ("image_size", "40x30, 7x9")
+    assert "no visual token of llava-1.5-7b" in error.problem
+
+
+def test_frames_of_which_pooling_leaves_nothing():
+    video = load_model("video-llava-7b")
+    tables = {**dict(video.token_rule.video), "pool": 99, "remainder": "cut", "class_token": False}
+    rule = video.token_rule
+    pooled = rule.model_copy(update={"video": type(rule.video)(**tables)})
+    model = video.model_copy(update={"token_rule": pooled})
+    error = refusal(plan, model, Workload(frames=3, images=((224, 224),)))
+    assert error.field == "image_size"
+    assert "in 3 frames of a video" in error.problem
+
+
 # --- schedules that do not fit a model ------------------------------------------------------------
 
 

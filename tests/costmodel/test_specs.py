@@ -60,6 +60,22 @@ def test_frozen(spec, field):
     assert getattr(spec, field) is before
 
 
+@pytest.mark.parametrize("model_id", ["llava-1.5-7b", "qwen2-vl-7b", "phi-3.5-vision"])
+def test_a_model_can_be_the_key_of_a_table(model_id):
+    model = load_model(model_id)  # qwen2-vl's rules of images and of videos have class_limits
+    rebuilt = Model(**dict(model))
+    assert {model: "cost"}[rebuilt] == "cost"
+
+
+def test_the_limits_of_a_class_cannot_be_changed():
+    rule = load_model("qwen2-vl-7b").token_rule
+    for limits in (rule.class_limits, rule.video.class_limits):
+        with pytest.raises(TypeError, match="frozen"):
+            limits["max_pixels"] = 3
+        with pytest.raises(TypeError, match="frozen"):
+            limits.clear()
+
+
 @pytest.mark.parametrize(
     ("spec", "data", "field", "way_out"),
     [

@@ -138,8 +138,6 @@ APPROXIMATE = {"llava-video-7b", "idefics3-8b", "ovis2-2b", "ovis2-4b", "ovis2-8
 PARTIAL = {
     "video-llava-7b",
     "llava-next-video-7b",
-    "smolvlm-500m",
-    "smolvlm2-500m",
     "pixtral-12b",
     "glm-4.1v-9b",
     "ovis2-1b",

@@ -3,7 +3,16 @@
 from itertools import pairwise
 
 import pytest
-from vlm_tokencost.costmodel import Counting, Linear, Workload, lower, lower_decode, plan
+from vlm_tokencost.costmodel import (
+    Counting,
+    Linear,
+    Workload,
+    evaluate,
+    lower,
+    lower_decode,
+    plan,
+)
+from vlm_tokencost.costmodel.parameters import layer_parameters
 from vlm_tokencost.costmodel.tokens.base import Processor, visual_input
 from vlm_tokencost.presets import load_model
 
@@ -71,6 +80,38 @@ def test_a_generated_token_passes_the_active_weights(model_id):
     forward = lower_decode(model, plan(model, Workload()))
     macs = sum(op.macs * max(1, len(op.layers)) for op in forward if isinstance(op, Linear))
     assert macs == ACTIVE[model_id]
+
+
+def test_minicpm_computes_the_padding_of_slices():
+    # an overview of 18×58 = 1,044 patches and three slices of 30×34 = 1,020, padded to 1,044
+    report = evaluate(load_model("minicpm-v-2.6"), Workload(images=[(300, 1000)]))
+    n, crops = 1_044, 4
+    layer = n * (4 * 1152**2 + 2 * 1152 * 4304) + 2 * n**2 * 1152
+    # 27·(15,895,216,128 + 2,511,212,544) + 1,044·588·1,152, 4 crops
+    encoder = crops * (n * 3 * 14**2 * 1152 + 27 * layer)
+    # kv_proj, key and value of each patch; query, output and proj of 64 queries; 64·n pairs
+    resampler = n * (1152 * 3584 + 2 * 3584**2) + 3 * 64 * 3584**2 + 2 * 64 * n * 3584
+    components = report.bill().by_component()
+    assert components["vision"] == 2 * encoder == 3_981_339_869_184
+    assert components["connector"] == 2 * crops * resampler == 272_608_788_480
+
+
+def test_monkey_s_windows_have_adapters_the_whole_image_none():
+    monkey, qwen = load_model("monkey"), load_model("qwen-vl-7b")
+    report = evaluate(monkey, Workload(batch=2))
+    adapters = {entry.name: entry for entry in report.bill().entries if "adapter" in entry.name}
+    # 4 windows of 32×32 patches in 48 layers; rank 16 beside 1664 → 4992 and 1664 → 1664, rank 32
+    # beside 1664 → 1664: 16·4·1664 + 16·2·1664 + 32·2·1664 = 266,240 MACs a token
+    assert sum(entry.amount for entry in adapters.values()) == 2 * 104_689_827_840
+    assert 104_689_827_840 == 2 * 48 * 4_096 * 266_240
+    assert {entry.component for entry in adapters.values()} == {"vision"}
+    block = 4 * 1664**2 + 2 * 1664 * 8192
+    encoder = 5 * (1024 * 3 * 14**2 * 1664 + 48 * (1024 * block + 2 * 1024**2 * 1664))
+    vision = report.bill().by_component()["vision"]
+    assert vision == 2 * (2 * encoder + 104_689_827_840)
+    # in each layer the weights of each window and three scales
+    stored = [layer_parameters(model)["vision", 0] for model in (monkey, qwen)]
+    assert stored[0] - stored[1] == 4 * (266_240 + 3)
 
 
 def convnext_macs(side: int) -> int:

@@ -1,4 +1,4 @@
-"""What the families have in common whose encoder sees square crops: CLIP, SigLIP and their kind."""
+"""What the families have in common whose encoder sees crops of one size, each on its own."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class CropAdapter(Adapter):
-    """Crops of one size, each a sequence of a CLIP or SigLIP tower."""
+    """Crops of one size, each a sequence of a tower like CLIP's or SigLIP's."""
 
     @property
     def tower(self) -> Any:
@@ -82,7 +82,15 @@ def rankings_of_crops(
         )
 
 
-def square_means(values: Tensor, side: int) -> Tensor:
+def rankings_of_squares(
+    pixels: Pixels, states: Sequence[Tensor], scores: Tensor, keys: Tensor, side: int
+) -> Iterator[Ranking]:
+    """Yield the same where a token has side × side patches: their mean scores and keys."""
+    means = _square_means(scores[..., None], side)[..., 0]
+    yield from rankings_of_crops(pixels, states, means, _square_means(keys, side))
+
+
+def _square_means(values: Tensor, side: int) -> Tensor:
     """Average [X, patches, width] over squares of side × side patches of a square grid."""
     crops, patches, width = values.shape
     along = round(patches**0.5) // side

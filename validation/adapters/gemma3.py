@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..masks import SLIDING, Visible
 from .base import Pixels, Ranking
-from .crops import CropAdapter, rankings_of_crops, square_means
+from .crops import CropAdapter, rankings_of_squares
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -66,6 +66,4 @@ class Gemma3Adapter(CropAdapter):
         """Yield a ranking per image: scores and keys averaged over the patches of a token."""
         (call,) = seen
         side = self.connector.kernel_size
-        scores = square_means(score(call)[..., None], side)[..., 0]
-        keys = square_means(call.key.mean(dim=1), side)
-        yield from rankings_of_crops(pixels, states, scores, keys)
+        yield from rankings_of_squares(pixels, states, score(call), call.key.mean(dim=1), side)

@@ -8,17 +8,16 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from ...costmodel import InvalidInput
 from ...costmodel.tokens.base import Size
 from ...costmodel.tokens.grids import longest_edge_grid
-from .base import Adapter, Pixels, Ranking
-from .crops import rankings_of_crops, square_means
+from .base import Pixels, Ranking
+from .crops import CropAdapter, rankings_of_squares
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor
-    from torch.nn import Module
 
     from ..attention import Seen
 
 
-class Idefics3Adapter(Adapter):
+class Idefics3Adapter(CropAdapter):
     """Vocabulary tokens stand before each tile and behind each row of tiles."""
 
     model_types: ClassVar[tuple[str, ...]] = ("idefics3", "smolvlm")
@@ -35,27 +34,14 @@ class Idefics3Adapter(Adapter):
         return self.base.vision_model
 
     @property
-    def encoder_layers(self) -> tuple[Any, ...]:
-        """The tower's blocks."""
-        return tuple(self.tower.encoder.layers)
-
-    @property
     def connector(self) -> Any:
         """Pixel shuffle and linear layer."""
         return self.base.connector
 
-    @property
-    def ranking_attention(self) -> Module:
-        """Attention of the last block."""
-        attention: Module = self.encoder_layers[-1].self_attn
-        return attention
-
     def image_inputs(self, pixels: Pixels, generator: Generator) -> dict[str, Any]:
         """Return the tiles of each request."""
-        vision = self.model.config.vision_config
-        shape = (pixels.batch, pixels.crop_count, vision.num_channels)
-        sides = (vision.image_size, vision.image_size)
-        return {"pixel_values": self.random(*shape, *sides, generator=generator)}
+        tiles = super().image_inputs(pixels, generator)["pixel_values"]
+        return {"pixel_values": tiles.unflatten(0, (pixels.batch, pixels.crop_count))}
 
     def features(self, pixels: Pixels) -> list[Tensor]:
         """Return the tiles' tokens, joined per image.
@@ -99,9 +85,7 @@ class Idefics3Adapter(Adapter):
         """Yield a ranking per image: scores and keys averaged over the patches of a token."""
         (call,) = seen
         side = self.connector.scale_factor
-        scores = square_means(score(call)[..., None], side)[..., 0]
-        keys = square_means(call.key.mean(dim=1), side)
-        yield from rankings_of_crops(pixels, states, scores, keys)
+        yield from rankings_of_squares(pixels, states, score(call), call.key.mean(dim=1), side)
 
     def _grid(self, image: Size, tiles: int) -> Size:
         """Return the rows and columns of an image that is cut into so many tiles.

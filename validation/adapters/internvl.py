@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from .base import Adapter, Pixels, Ranking
-from .crops import rankings_of_crops
+from .base import Pixels, Ranking
+from .crops import CropAdapter, rankings_of_crops
 
 if TYPE_CHECKING:
-    from torch import Generator, Tensor
+    from torch import Tensor
     from torch.nn import Module
 
     from ..attention import Seen
 
 
-class InternVLAdapter(Adapter):
+class InternVLAdapter(CropAdapter):
     """Its class token ranks patches, but does not pass the connector."""
 
     model_types: ClassVar[tuple[str, ...]] = ("internvl",)
@@ -23,31 +23,15 @@ class InternVLAdapter(Adapter):
     has_class_token: ClassVar[bool] = True
 
     @property
-    def tower(self) -> Any:
-        """The vision tower."""
-        return self.base.vision_tower
-
-    @property
     def encoder_layers(self) -> tuple[Any, ...]:
         """The tower's blocks."""
         return tuple(self.tower.encoder.layer)
-
-    @property
-    def connector(self) -> Any:
-        """The MLP behind the pixel shuffle."""
-        return self.base.multi_modal_projector
 
     @property
     def ranking_attention(self) -> Module:
         """Attention of the last block."""
         attention: Module = self.encoder_layers[-1].attention
         return attention
-
-    def image_inputs(self, pixels: Pixels, generator: Generator) -> dict[str, Any]:
-        """Return all tiles of all requests as one batch of the encoder."""
-        vision = self.model.config.vision_config
-        shape = (pixels.batch * pixels.crop_count, vision.num_channels, *vision.image_size)
-        return {"pixel_values": self.random(*shape, generator=generator)}
 
     def features(self, pixels: Pixels) -> list[Tensor]:
         """Return the tiles' tokens, joined per image."""

@@ -36,6 +36,7 @@ LATENT = {
     "v_head_dim": 16,
 }
 ADAPTER = {"rank": 4, "stored_ranks": [4]}
+CROP_ADAPTERS = {"crops": 4, "attention_rank": 4, "feed_forward_rank": 8}
 
 
 def misfit(model: Model, **parts) -> InvalidInput:
@@ -245,6 +246,10 @@ NOT_A_DECODER = {
         },
         "adapter stands beside",
     ),
+    "adapters of crops": (
+        {"crop_adapters": CROP_ADAPTERS},
+        "crop_adapters is not a known key",
+    ),
     "no window": (
         {"sliding_window": {"size": 5, "layers": []}},
         "sliding_window.layers names no layer",
@@ -307,6 +312,21 @@ NOT_AN_ENCODER = {
     "layers": (
         {"contributing_layers": 25},
         "vision.contributing_layers 25 exceeds num_hidden_layers 24",
+    ),
+    "crop adapters beside joint": (
+        {"joint": {}, "crop_adapters": CROP_ADAPTERS},
+        "vision.crop_adapters stands beside joint",
+    ),
+    "crop adapters beside experts in one layer": (
+        {
+            "crop_adapters": CROP_ADAPTERS,
+            "variants": [{"layers": [2], "feed_forward": EXPERTS}],
+        },
+        "vision.crop_adapters stands beside something else than self-attention of kind heads",
+    ),
+    "crop adapters of no crop": (
+        {"crop_adapters": {**CROP_ADAPTERS, "crops": 0}},
+        "vision.crop_adapters.crops 0 is below 1",
     ),
     "no class token": (
         {"class_token": False, "class_token_kept": True},

@@ -205,15 +205,37 @@ def test_llava_uhd_tokens(seen):
 def test_minicpm_slices_by_hand(seen):
     # 1080×1920: ⌈10.3⌉ slices, at most 9; log 16/9 = 0.575: 2×4 is 0.693, 3×3 is 0, 2×4 wins.
     # A slice is 540×480: 448 / √(480/540) = 475 px high, 422 wide → 34×30 patches; the overview
-    # 336 px, 597 wide → 24×43
+    # 336 px, 597 wide → 24×43: 1,032 patches, to which the 1,020 of a slice are padded
     ours = seen("minicpm-v", (1080, 1920))
-    assert ours.crops == ((24, 43), *[(34, 30)] * 8)
+    assert ours.crops == ((1, 24 * 43),) * 9
     assert ours.visual_tokens == 9 * 64
     assert ours.structural_tokens == 5 + 8 * 2 + 1
+    assert ours.note == (
+        "overview of 24×43 patches + 2×4 slices of 34×30 patches; each padded to 1,032 patches"
+    )
     # a small image is grown to 448² px, and not sliced
     small = seen("minicpm-v", (100, 100))
     assert small.crops == ((32, 32),)
     assert (small.visual_tokens, small.structural_tokens) == (64, 5)
+
+
+def test_minicpm_pads_all_crops_of_a_prompt_to_the_longest(seen):
+    # 300×1000: 448 / √(10/3) = 245 px high, 816 wide → 18×58 = 1,044 patches; ⌈1.49⌉ = 2, so 2 or
+    # 3 slices: of log 2, log 1/2, log 3 and log 1/3, log 3 is the closest to log 10/3. A slice has
+    # 300 px by 333: 448 / √1.11 = 425 px high, 471 wide → 30×34 = 1,020 patches
+    assert seen("minicpm-v", (300, 1000)).crops == ((1, 1_044),) * 4
+    # beside it the whole 448×448 image of 32×32 = 1,024 patches
+    both = seen("minicpm-v", (448, 448), (300, 1000))
+    assert (both.crops, both.crops_per_image) == (((1, 1_044),) * 5, (1, 4))
+    assert both.visual_tokens == both.connector_tokens == 5 * 64
+    assert both.note == (
+        "overview of 32×32 patches; overview of 18×58 patches + 1×3 slices of 30×34 patches; "
+        "each padded to 1,044 patches"
+    )
+    # nothing is padded where all have as many patches, whatever their sides: 24×43 and 43×24
+    whole = seen("minicpm-v", (1080, 1920), (1920, 1080), max_tiles=1)
+    assert whole.crops == ((24, 43), (43, 24))
+    assert "padded" not in whole.note
 
 
 # --- TokenPacker-HD: CircleRadon/TokenPacker llava/patch_divide.py ------------------------------

@@ -5,6 +5,7 @@ tokens, b and a the visual tokens before and after a reduction, h_v and d_v the 
 
     fastv        n·h·d_h per reducing stage: the last token's query row in the layer before it
     pyramiddrop  d·h·d_h + n·d·h_kv·d_h + n·h·d_h per reducing stage: query, keys and row
+                 (of latent attention, what projects its queries and keys instead)
     visionzip    Σ n_i·h_v·d_v (class token) or Σ n_i²·h_v·d_v (none) over the crops, and
                  (remaining − contextual)·contextual·d_v in each
     divprune     M²·d: cosines of the projected features
@@ -18,14 +19,15 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from .architecture.blocks import Place, Transformer
-from .architecture.model import Model
-from .encoder import attends_jointly, crop_sizes, merged_per_layer
-from .errors import InvalidInput
-from .operators import Attention, Linear, Operator
-from .plan import TokenPlan
-from .schedule import Schedule, Selection
-from .workload import Counting
+from ..architecture.blocks import Attention as BlockAttention
+from ..architecture.blocks import Place, Tokens, Transformer
+from ..architecture.model import Model
+from ..encoder import attends_jointly, crop_sizes, merged_per_layer
+from ..errors import InvalidInput
+from ..operators import Attention, Linear, Operator
+from ..schedule import RuleName, Schedule
+from ..tokenplan import TokenPlan
+from ..workload import Counting
 
 Work = Callable[[Model, TokenPlan, Schedule, Counting], Iterator[Operator]]
 
@@ -60,18 +62,16 @@ class Recycling(NamedTuple):
     clusters: int
 
 
-def selection_operators(
+def named_operators(
     model: Model, plan: TokenPlan, schedule: Schedule, counting: Counting
 ) -> tuple[Operator, ...]:
-    """List what the schedule's rule computes in a prefill; none without a rule.
+    """List what a rule that is known by name computes in a prefill.
 
     Raises:
         InvalidInput: A rule that does not fit the schedule, the model or the request.
     """
-    if schedule.selection is None:
-        return ()
     rule = RULES[schedule.selection]
-    primitives = [name for name in _PRIMITIVES if getattr(schedule, name)]
+    primitives = [name for name in schedule.primitives if name not in _BESIDE]
     if rule.primitive not in primitives:
         wanted = _PRIMITIVES[rule.primitive]
         raise _misfit(schedule.selection, f"has no `{rule.primitive}` to choose for", wanted)
@@ -91,6 +91,8 @@ def selection_operators(
     return tuple(rule.work(model, plan, schedule, counting))
 
 
+#: Primitives that a rule does not choose for, and that may stand beside it.
+_BESIDE = ("selection", "training", "bits", "cache", "channels")
 #: The primitives that reduce tokens, and how a schedule gets one.
 _PRIMITIVES = {
     "encoder": "add [encoder] merged_per_layer",
@@ -99,7 +101,7 @@ _PRIMITIVES = {
 }
 
 
-def _misfit(rule: Selection, problem: str, way_out: str) -> InvalidInput:
+def _misfit(rule: RuleName, problem: str, way_out: str) -> InvalidInput:
     return InvalidInput("selection", rule, problem, way_out)
 
 
@@ -122,7 +124,7 @@ def _reductions(plan: TokenPlan, schedule: Schedule) -> Iterator[_Reduction]:
         before = after
 
 
-def _layer_before(rule: Selection, stage: _Reduction) -> int:
+def _layer_before(rule: RuleName, stage: _Reduction) -> int:
     if stage.layer == 0:
         problem = "reads the attention of the layer before a stage, and layer 0 has none before it"
         raise _misfit(rule, problem, "let the first stage begin at layer 1 or later")
@@ -155,10 +157,19 @@ def _pyramiddrop(
     batch, decoder, attention = plan.batch, model.decoder, model.decoder.attention
     hidden, place = decoder.hidden_size, Place("selection", ())
     for layer, _, _, n in _reductions(plan, schedule):
-        yield _linear(f"query for layer {layer}", batch, hidden, attention.query_width)
+        for query in _query_projections(attention, hidden, batch):
+            yield query._replace(name=f"{query.name} for layer {layer}")
         for keys in attention.key_projections(place, hidden, batch * n, "selection"):
             yield keys._replace(name=f"keys for layer {layer}")
         yield _scores(f"query row for layer {layer}", batch, batch * n, batch * n, decoder)
+
+
+def _query_projections(attention: BlockAttention, hidden: int, tokens: int) -> Iterator[Linear]:
+    """Yield what turns hidden states into queries: one product, or two through a latent."""
+    counts = Tokens(query=tokens, key=0, ffn=0, keys_read=0, pairs=0)
+    for operator in attention.operators(Place("selection", ()), hidden, counts):
+        if isinstance(operator, Linear) and operator.name.startswith("query"):
+            yield operator._replace(part="selection")
 
 
 def _visionzip(
@@ -308,7 +319,7 @@ def contextual_tokens(per_crop: int) -> int:
 
 
 #: The rules by name.
-RULES: dict[Selection, Rule] = {
+RULES: dict[RuleName, Rule] = {
     "fastv": Rule("stages", "one query row per stage, no attention map", _fastv),
     "pyramiddrop": Rule(
         "stages", "one query row and its keys per stage, no attention map", _pyramiddrop

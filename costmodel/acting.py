@@ -1,0 +1,72 @@
+"""Schedule → what visual tokens do in each decoder layer, and what the cache keeps of them."""
+
+from __future__ import annotations
+
+from .architecture.model import Model
+from .errors import InvalidInput
+from .primitives.activity import Activity
+from .schedule import Schedule, kept_tokens
+from .tokenplan import TokenPlan, layouts
+
+
+def acting(
+    model: Model, planned: TokenPlan, schedule: Schedule, visual: tuple[int, ...]
+) -> TokenPlan:
+    """Return the plan with its layer rules, cache and stream; `visual` is what the stages leave.
+
+    Raises:
+        InvalidInput: A primitive that the model has no place for.
+    """
+    entering, depth = planned.entering_visual_tokens, len(visual)
+    activity = Activity.uniform(visual)
+    for index, rule in enumerate(schedule.layers):
+        try:
+            allowed = rule.activity(entering, depth, schedule.rounding)
+        except InvalidInput as error:
+            field = f"layers.{index}.{error.field}"
+            raise InvalidInput(field, error.value, error.problem, error.way_out) from None
+        activity = activity.limited(allowed)
+    if not activity.is_uniform or schedule.cache or schedule.stream or schedule.channels:
+        _refuse_misfits(model, schedule)
+    stored = read = present = None
+    bank = 0
+    if schedule.stream is not None:
+        present, bank = activity.key, schedule.stream.bank
+        share = schedule.stream.computed
+        query, key, ffn = (
+            tuple(kept_tokens(share, count, "ceil") for count in counts)
+            for counts in (activity.query, activity.key, activity.ffn)
+        )
+        activity = Activity(query, key, ffn, activity.pairs)
+    if schedule.cache is not None:
+        exposed = activity.key if present is None else present
+        stored, read = schedule.cache.lengths(exposed, entering, schedule.rounding)
+    return planned.with_activity(activity, stored, read, bank, present)
+
+
+def _refuse_misfits(model: Model, schedule: Schedule) -> None:
+    """Refuse primitives on decoders whose layers have another meaning of keys and cache.
+
+    Raises:
+        InvalidInput: The first primitive that does not fit.
+    """
+    decoder = model.decoder
+    obstacle = None
+    if decoder.crosses:
+        obstacle = "attends to visual tokens by cross-attention"
+    elif decoder.encoder_layers:
+        obstacle = "is an encoder–decoder"
+    for name in ("layers", "cache", "channels", "stream"):
+        if obstacle and getattr(schedule, name):
+            problem = f"does not fit {model.id}, whose LLM {obstacle}"
+            raise InvalidInput(name, None, problem, "use `stages` or `compress`")
+    windows = any(layout.window is not None for layout in layouts(model))
+    for name in ("cache", "stream"):
+        if windows and getattr(schedule, name):
+            problem = f"does not fit {model.id}, whose layers have sliding windows"
+            raise InvalidInput(name, None, problem, "use `stages` or `compress`")
+    channels = schedule.channels
+    latent = any(block.attention and block.attention.kind == "latent" for block in decoder.blocks)
+    if latent and channels is not None and (channels.key, channels.value) != (1, 1):
+        problem = f"does not fit {model.id}, which caches latents instead of keys and values"
+        raise InvalidInput("channels", None, problem, "leave `key` and `value` out")
