@@ -71,6 +71,7 @@ def layer_rows(report: Report, name: Convention) -> list[Row]:
                 "layer": layer,
                 "baseline_tokens": _tokens(report, component, layer, scheduled=False),
                 "scheduled_tokens": _tokens(report, component, layer, scheduled=True),
+                **_cached(report, component, layer),
                 "parameters": parameters.get((component, layer), 0),
                 "unit": UNITS[name],
                 "baseline": baseline,
@@ -88,6 +89,17 @@ def _tokens(report: Report, component: str, layer: int | None, *, scheduled: boo
     if component == "vision":
         return sum(plan.tower_positions) if layer is None else plan.encoder_tokens[layer]
     return None if layer is None else plan.query[layer]
+
+
+def _cached(report: Report, component: str, layer: int | None) -> Row:
+    """Return the tokens of the prefill that a layer caches and decode forwards read of them."""
+    dense, plan = report.dense, report.scheduled
+    counts = (dense.kv_stored, plan.kv_stored, plan.kv_read)
+    names = ("baseline_kv_tokens", "scheduled_kv_tokens", "scheduled_kv_read_tokens")
+    return {
+        name: None if component != "decoder" or layer is None else count[layer]
+        for name, count in zip(names, counts, strict=True)
+    }
 
 
 def term_rows(report: Report, bill: PhaseBill) -> list[Row]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from ..costmodel import Report
 from ..costmodel.architecture.vision import VisionEncoder
 from ..costmodel.plan import TokenPlan, alike
+from ..costmodel.schedule import EncoderMerge
 from ..costmodel.tokens.base import Size
 from .schedule_words import merges
 from .units import ranges
@@ -15,12 +16,12 @@ Steps = list[tuple[str, str]]
 def encoder_steps(report: Report) -> Steps:
     """Return tokens and pairs of every encoder, as (what, arithmetic)."""
     plan, first, lines = report.scheduled, 0, []
-    seen = plan.visual_input
+    seen, merging = plan.visual_input, _merging(report)
     for index, tower in enumerate(report.model.towers):
         crops = seen.second_crops if index and seen.second_crops else seen.crops
         layers = range(first, first + tower.num_hidden_layers)
         name = "second encoder's" if index else "encoder"
-        if tower.kind != "transformer":
+        if not tower.patchwise or thinned(report):
             tokens, pairs = (
                 _by_layer(plan.encoder_tokens, layers),
                 _by_layer(plan.encoder_pairs, layers),
@@ -29,12 +30,22 @@ def encoder_steps(report: Report) -> Steps:
             tokens, pairs = _joint(plan, tower, layers.start)
         else:
             tokens = _tokens(plan, tower, crops, layers.start)
-            pairs = _merged_pairs(report) if merges(report) else _pairs(plan, tower, crops, layers)
+            pairs = _merged_pairs(report) if merging else _pairs(plan, tower, crops, layers)
         lines += [(f"{name} tokens", tokens), (f"{name} pairs", pairs)]
         first += tower.num_hidden_layers
-    if merges(report):
+    if merging:
         lines.append(("patches left", _merging_step(report)))
     return lines
+
+
+def thinned(report: Report) -> bool:
+    """Tell whether encoder layers have fewer tokens by anything else than merging in blocks."""
+    return merges(report) and not _merging(report)
+
+
+def _merging(report: Report) -> bool:
+    encoder = report.schedule.encoder if report.schedule else None
+    return isinstance(encoder, EncoderMerge) and merges(report)
 
 
 def _by_layer(counts: tuple[int, ...], layers: range) -> str:

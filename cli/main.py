@@ -14,6 +14,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from ..costmodel.errors import InvalidInput, MissingExtra, TokencostError, clip, closest
 from ..costmodel.version import __version__
+from .options import typed_only
 
 #: Commands in order of help: module in `commands/`, and its one-line help. The module is imported
 #: when its command is chosen, because typer builds every option of every command that it knows.
@@ -22,6 +23,15 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "cost": (
         "cost",
         "Print the full bill: components, layers, prefill, decode forward, generation.",
+    ),
+    "compare": ("compare", "Put reduction methods side by side: tokens, cost, memory, selection."),
+    "solve": (
+        "solve",
+        "Find the one free option of a schedule that meets a target, exactly.",
+    ),
+    "train": (
+        "train",
+        "Price a training step with a schedule active: forward, backward, GPU hours.",
     ),
     "plot": ("plot", "Draw cost-vs-layer curves as PNG, SVG or PDF."),
     "validate": (
@@ -95,12 +105,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
             stream.reconfigure(errors="replace")  # a narrow locale costs a glyph, not the answer
     words = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        command = typer.main.get_command(app)
-        status = command.main(
-            words or ["--help"],
-            prog_name="tokencost",
-            standalone_mode=False,
-        )
+        status = _run(words)
     except (InvalidInput, MissingExtra) as error:
         _fail(str(error), 2)
     except TokencostError as error:
@@ -116,6 +121,19 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     if status == 130:  # typer turns an interrupt into this status, without a word
         _fail("interrupted", 130)
     sys.exit(status if isinstance(status, int) else 0)
+
+
+def _run(words: list[str]) -> Any:
+    """Run a command; one whose words are all known needs neither its group nor other options."""
+    if words and words[0] in COMMANDS:
+        module = importlib.import_module(f"..commands.{COMMANDS[words[0]][0]}", __name__)
+        fewer = typed_only(module.app, words[1:])
+        if fewer is not None:
+            command = typer.main.get_command(fewer)
+            return command.main(words[1:], prog_name=f"tokencost {words[0]}", standalone_mode=False)
+    return typer.main.get_command(app).main(
+        words or ["--help"], prog_name="tokencost", standalone_mode=False
+    )
 
 
 def _fail(sentence: str, status: int) -> NoReturn:

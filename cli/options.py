@@ -122,7 +122,7 @@ def shares(*groups: type[Any]) -> Callable[[Callable[..., None]], Callable[..., 
                     **{
                         field.name: _given(values.pop(field.name))
                         for field in fields(group)
-                        if field.init
+                        if field.init and field.name in values  # all may not be built
                     }
                 )
                 for group in groups
@@ -142,3 +142,40 @@ def shares(*groups: type[Any]) -> Callable[[Callable[..., None]], Callable[..., 
 
 def _given(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
+
+
+def typed_only(app: typer.Typer, words: Sequence[str]) -> typer.Typer | None:
+    """Return an app whose only command has the options that are typed; None if it must have all.
+
+    Building an option takes a quarter of a millisecond, and a command has thirty. Help and
+    complaints name options that were not typed: with anything that is no known option, all stay.
+    """
+    if len(app.registered_commands) != 1 or app.registered_groups:
+        return None
+    command: Any = app.registered_commands[0].callback
+    parameters = inspect.signature(command).parameters.values()
+    flags = {one.name: _flags(one) for one in parameters}
+    known = {name for names in flags.values() for name in names or ()}
+    typed = {word.partition("=")[0] for word in words if word.startswith("-")}
+    if not typed <= known:
+        return None
+
+    def run(**values: Any) -> None:
+        command(**values)
+
+    run.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+        [one for one in parameters if flags[one.name] is None or typed & set(flags[one.name] or ())]
+    )
+    run.__annotations__ = {one.name: one.annotation for one in parameters}
+    fewer = typer.Typer(add_completion=False)
+    fewer.command()(run)
+    return fewer
+
+
+def _flags(parameter: inspect.Parameter) -> tuple[str, ...] | None:
+    """Return how an option is typed; None for an argument."""
+    for note in getattr(parameter.annotation, "__metadata__", ()):
+        if isinstance(note, typer.models.OptionInfo):
+            declared = (note.default, *(note.param_decls or ()))  # as typer reads an annotation
+            return tuple(name for one in declared for name in str(one).split("/"))
+    return None

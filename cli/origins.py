@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, get_args
 from ..costmodel import InvalidInput, Model, Schedule, Stage, Workload
 from ..costmodel.errors import clip
 from ..costmodel.numeric import ratio, whole
-from ..costmodel.schedule import Compress, Rounding
-from ..presets.schedule_file import ScheduleFile, open_schedule
+from ..costmodel.schedule import PRIMITIVES, Compress, Rounding
 from .options import one_of
 
 if TYPE_CHECKING:
+    from ..presets.language import Written
     from .request import Request
 
 #: Fields of a schedule, as errors name them.
-SCHEDULE_FIELDS = ("encoder", "compress", "stages", "selection")
+SCHEDULE_FIELDS = PRIMITIVES
 
 
 class Origin:
@@ -41,17 +41,17 @@ class Origin:
         return InvalidInput(name, error.value, error.problem, error.way_out)
 
 
-class FileOrigin(Origin):
-    """--schedule: a file, whose schedule --rounding may have changed."""
+class WrittenOrigin(Origin):
+    """--schedule: a file or a line, whose schedule --rounding may have changed."""
 
-    def __init__(self, file: ScheduleFile, schedule: Schedule | None) -> None:
-        """Keep the file beside what became of its schedule."""
+    def __init__(self, written: Written, schedule: Schedule | None) -> None:
+        """Keep what was written beside what became of it."""
         super().__init__(schedule)
-        self.file = file
+        self.written = written
 
     def complaint(self, error: InvalidInput) -> InvalidInput:
-        """Name the file and the line."""
-        return self.file.complaint(error, "--schedule")
+        """Name the file and its line, or the line and its column."""
+        return self.written.complaint(error, "--schedule")
 
 
 class MethodOrigin(Origin):
@@ -91,7 +91,7 @@ def origin_of(request: Request, model: Model, workload: Workload) -> Origin:
     if request.budget is not None:
         raise InvalidInput("--budget", request.budget, "needs --method", "add --method ID")
     if request.schedule is not None:
-        return _from_file(request)
+        return _from_written(request, model, workload)
     return Origin(_typed(request))
 
 
@@ -108,14 +108,26 @@ def _from_method(request: Request, model: Model, workload: Workload) -> MethodOr
     return MethodOrigin(request.method, request.budget, schedule, video)
 
 
-def _from_file(request: Request) -> FileOrigin:
+def _from_written(request: Request, model: Model, workload: Workload) -> WrittenOrigin:
     others = ("prune_layer", "keep", "tokens", "tokens_at")
-    request.refuse("cannot go with --schedule", "put it into the file", *others)
-    file = open_schedule(str(request.schedule), "--schedule")
-    amounts = (file.schedule.compress, *file.schedule.stages)
-    rounding = _rounding(request, any(one and one.ratio is not None for one in amounts))
+    request.refuse("cannot go with --schedule", "put it into the schedule", *others)
+    from ..presets.language import open_written  # few commands are given one
+
+    written = open_written(str(request.schedule), "--schedule")
+    schedule = written.fitted(model, workload, "--schedule")
+    rounding = _rounding(request, has_ratio(schedule))
     changed = {"rounding": rounding} if rounding else {}
-    return FileOrigin(file, file.schedule.model_copy(update=changed))
+    return WrittenOrigin(written, schedule.model_copy(update=changed))
+
+
+def has_ratio(schedule: Schedule) -> bool:
+    """Tell whether a schedule has a share of tokens, which `rounding` makes a whole number."""
+    amounts = [schedule.compress, *schedule.stages, *getattr(schedule.encoder, "stages", ())]
+    if any(one is not None and one.ratio is not None for one in amounts):
+        return True
+    cache = schedule.cache
+    stored = cache is not None and (cache.stored is not None or cache.read is not None)
+    return bool(schedule.layers or schedule.input or stored)
 
 
 def _typed(request: Request) -> Schedule | None:

@@ -12,7 +12,7 @@ from ..costmodel import InvalidInput
 from ..costmodel.flops import CONVENTIONS, Convention
 from ..costmodel.solving import Quantity, Target
 from .options import Text, flag, one_of, option
-from .units import percent, scaled, with_prefix
+from .units import percent, with_prefix
 
 TARGET = "Target"
 _SUFFIXES = {"": 0, "k": 3, "K": 3, "M": 6, "G": 9, "T": 12, "P": 15}
@@ -97,13 +97,13 @@ def _amount(name: str, text: str) -> Fraction:
     """Return an amount in base units, exactly as it was written."""
     _, suffix, way_out = _TARGETS[name]
     found = re.fullmatch(rf"({_NUMBER}) ?{suffix}", text.strip())
-    if found is None:
+    if found is None or (found[3] == "iB" and not found[2]):
         kind = {"target_ratio": "a ratio", "target_kv_bytes": "a number of bytes"}
         problem = f"is not {kind.get(name, 'an amount')}"
         raise InvalidInput(flag(name), text, problem, way_out)
-    number, letter, unit = Fraction(Decimal(found[1])), found[2], found[3] or ""
-    power = _SUFFIXES[letter]
-    amount = number * (1024 ** (power // 3) if unit.startswith("i") else 10**power)
+    number, power = Fraction(Decimal(found[1])), _SUFFIXES[found[2]]
+    base = 1024 ** (power // 3) if found[3] == "iB" else 10**power
+    amount = number * Fraction(base)
     if not amount:
         raise InvalidInput(flag(name), text, "is not above 0", way_out)
     return amount
@@ -122,9 +122,9 @@ def target_text(target: Target, amount: Fraction | None = None) -> str:
 def name_of(target: Target) -> str:
     """Return what a target measures, in words."""
     words = {
-        "ratio": f"share of the dense cost ({target.convention})",
-        "flops": f"cost ({target.convention})",
-        "average-tokens": "average of the visual tokens over the decoder layers",
+        "ratio": f"share of the dense cost under {target.convention}",
+        "flops": f"cost under {target.convention}",
+        "average-tokens": "average of the visual tokens over the layers",
         "kv-bytes": "KV cache after the prefill",
     }
     return words[target.quantity]
@@ -136,23 +136,16 @@ def distance_text(target: Target, amount: Fraction) -> str:
     sign = "−" if distance < 0 else "+" if distance else ""
     distance = abs(distance)
     if target.quantity == "ratio":
-        return f"{sign}{float(100 * distance):.4f} points"
+        return f"{sign}{float(100 * distance):.4f} pt"
     if target.quantity == "average-tokens":
         return f"{sign}{float(distance):.4f}"
     return f"{sign}{with_prefix(round(distance), target.unit)}"
 
 
-def relative_text(target: Target, amount: Fraction) -> str:
-    """Return how far an amount is from the target, in percent of it, with its sign."""
-    return f"{float(100 * (amount / target.amount - 1)):+.2f} %".replace("-", "−")
+def signed_percent(share: float) -> str:
+    """Return a share in percent with its sign.
 
-
-__all__ = [
-    "Targets",
-    "distance_text",
-    "name_of",
-    "one_convention",
-    "relative_text",
-    "scaled",
-    "target_text",
-]
+    >>> signed_percent(-0.0014)
+    '−0.14 %'
+    """
+    return f"{100 * share:+.2f} %".replace("-", "−")

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from itertools import accumulate
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from . import formulas
 from .architecture.model import Model
@@ -43,23 +43,23 @@ def encoder_tokens(model: Model, seen: VisualInput, encoder: EncoderMerge | None
     Raises:
         InvalidInput: Merging that the model has no place for, or more than a block can merge.
     """
-    if encoder is not None and not _is_transformer(model.vision):
+    if encoder is not None and not model.vision.patchwise:
         raise _misplaced(model, encoder)
     merged = merged_per_layer(model.vision, encoder) if encoder else ()
     if encoder is None or not any(merged):
-        towers = [_dense(tower, _crops_of(index, seen), seen) for index, tower in _numbered(model)]
+        towers = [
+            tower.counted(_crops_of(index, seen), seen.crops_per_image)
+            for index, tower in enumerate(model.towers)
+        ]
+        tokens = tuple(count for tower in towers for count in tower.tokens)
         return EncoderTokens(
-            positions=tuple(count for tower in towers for count in tower.positions),
-            tokens=tuple(count for tower in towers for count in tower.tokens),
+            positions=tuple(tower.positions for tower in towers),
+            tokens=tokens,
             pairs=tuple(count for tower in towers for count in tower.pairs),
-            ffn=tuple(count for tower in towers for count in tower.ffn),
+            ffn=tokens,
             merged_away=0,
         )
     return _merged(model, seen, encoder, merged)
-
-
-def _numbered(model: Model) -> list[tuple[int, VisionEncoder]]:
-    return list(enumerate(model.towers))
 
 
 def _crops_of(tower: int, seen: VisualInput) -> tuple[Size, ...]:
@@ -70,31 +70,6 @@ def attends_jointly(vision: VisionEncoder, seen: VisualInput) -> bool:
     """Tell whether attention runs over more than one crop at once."""
     joint = vision.joint
     return joint is not None and (joint.over == "image" or len(seen.crops) > 1)
-
-
-def _is_transformer(vision: VisionEncoder) -> bool:
-    return vision.kind == "transformer"
-
-
-def _dense(vision: VisionEncoder, crops: tuple[Size, ...], seen: VisualInput) -> EncoderTokens:
-    """Count one encoder's tokens without any merging."""
-    patches = sum(rows * columns for rows, columns in crops)
-    layers = vision.num_hidden_layers
-    if not _is_transformer(vision):
-        counted: Any = vision  # a convolutional tower counts its own positions
-        tokens = counted.layer_tokens(Counter(crops))
-        return EncoderTokens((patches,), tokens, counted.layer_pairs(Counter(crops)), tokens, 0)
-    if vision.joint is not None:
-        own = [rows * columns + vision.extra_tokens for rows, columns in crops]
-        if vision.joint.over == "prompt":  # the patch convolution sees images of one size
-            rows, columns = (max(side) for side in zip(*crops, strict=True))
-            patches = len(crops) * rows * columns
-        sequences = vision.joint.sequences(own, seen.crops_per_image)
-        tokens = (sum(sequences),) * layers
-        pairs = (sum(formulas.square_pairs(n) for n in sequences),) * layers
-        return EncoderTokens((patches,), tokens, pairs, tokens, 0)
-    tokens = (patches + vision.extra_tokens * len(crops),) * layers
-    return EncoderTokens((patches,), tokens, _encoder_pairs(vision, crops), tokens, 0)
 
 
 def _merged(
@@ -171,7 +146,7 @@ def _one_by_one(model: Model) -> bool:
 
 def _misplaced(model: Model, encoder: EncoderMerge) -> InvalidInput:
     vision = model.vision
-    if not _is_transformer(vision):
+    if not vision.patchwise:
         obstacle = "is a convolutional network"
     elif vision.windows is not None:
         obstacle = "attends in windows"
@@ -209,25 +184,3 @@ def _check_amounts(encoder: EncoderMerge, merged: tuple[int, ...], patches: int)
 def _shown(encoder: EncoderMerge) -> str:
     given = encoder.merged_per_layer
     return str(given) if isinstance(given, int) else f"[{', '.join(map(str, given))}]"
-
-
-def _encoder_pairs(vision: VisionEncoder, crops: tuple[Size, ...]) -> tuple[int, ...]:
-    """Return each encoder layer's query–key pairs: Σ n_i² over the crops or their windows."""
-    extra = vision.extra_tokens
-    full = sum(formulas.square_pairs(rows * columns + extra) for rows, columns in crops)
-    if vision.windows is None:
-        return (full,) * vision.num_hidden_layers
-    windowed = sum(_window_pairs(crop, vision.windows.size) for crop in crops)
-    return tuple(
-        full if layer in vision.windows.full_attention_layers else windowed
-        for layer in range(vision.num_hidden_layers)
-    )
-
-
-def _window_pairs(crop: Size, size: int) -> int:
-    """Return Σ n_i² over windows of size × size patches; edge windows hold the remainder."""
-    along = [
-        (side // size) * size**2 + (side % size) ** 2  # Σ of squared window sides on one axis
-        for side in crop
-    ]
-    return along[0] * along[1]

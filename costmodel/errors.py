@@ -71,6 +71,8 @@ class InvalidInput(TokencostError, ValueError):
             return cls(name, value, "is not a choice", f"choose from {choices}")
         if kind in _SHAPES:
             return cls(name, value, f"is not {_SHAPES[kind]}", f"give {_SHAPES[kind]}")
+        if kind == "too_short":
+            return cls(name, value, "is too short", f"give at least {first['ctx']['min_length']}")
         if kind in _BOUNDS:
             bound = next(iter(first["ctx"].values()))
             return cls(name, value, _BOUNDS[kind].format(bound), "correct it")
@@ -81,6 +83,7 @@ class InvalidInput(TokencostError, ValueError):
 #: What pydantic's commonest complaints are about, in words.
 _SHAPES = {
     "tuple_type": "a list",
+    "dict_type": "a table of keys",
     "model_type": "a table of keys",
     "model_attributes_type": "a table of keys",
     "string_type": "a text",

@@ -109,7 +109,7 @@ def lower_vision(model: Model, plan: TokenPlan, counting: Counting) -> Iterator[
         place = Place("vision", (), counting.execution)
         second = bool(index and seen.second_crops)
         crops = seen.second_crops if second else seen.crops
-        if tower.kind != "transformer":
+        if not tower.patchwise:
             own: Any = tower  # a convolutional tower lowers itself
             yield from own.lowered(Counter(crops), plan.batch, place, layers, first)
         else:

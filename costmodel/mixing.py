@@ -7,6 +7,7 @@ from fractions import Fraction
 from typing import Any
 
 from .architecture.model import Model
+from .errors import InvalidInput
 from .flops import Bill
 from .plan import plan
 from .schedule import Schedule
@@ -63,8 +64,15 @@ def mixed_plan(model: Model, workload: Workload, schedule: Schedule) -> TokenPla
         InvalidInput: A way that does not fit; the field names it.
     """
     branches: list[tuple[Fraction, TokenPlan | None]] = []
-    for probability, way in ways(schedule):
-        branches.append((probability, None if way is None else plan(model, workload, way)))
+    for index, (probability, way) in enumerate(ways(schedule)):
+        try:
+            branches.append((probability, None if way is None else plan(model, workload, way)))
+        except InvalidInput as error:
+            own = schedule.mixture[index].schedule
+            if own is None or error.field.split(".")[0] not in own.primitives:
+                raise
+            field = f"mixture.{index}.schedule.{error.field}"
+            raise InvalidInput(field, error.value, error.problem, error.way_out) from None
     dense = plan(model, workload)
     mixed: dict[str, Any] = {}
     for name in _VECTORS:

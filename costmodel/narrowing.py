@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
 
@@ -39,20 +40,21 @@ def narrow_cache(
 def rescans(model: Model, plan: TokenPlan, first: int, last: int) -> Iterator[Operator]:
     """Yield what choosing the visual tokens anew scores in decode forwards.
 
-    ⌈ρ·steps⌉ of them score the visual tokens that are stored and not read: h·d_qk MACs for each.
+    Of the forwards 1 to i, ⌈ρ·i⌉ score the visual tokens that are stored and not read: h·d_qk MACs
+    for each.
     """
     rate: Fraction = plan.cache.rescan
-    times = -(-rate * (last - first + 1) // 1)
+    times = math.ceil(rate * last) - math.ceil(rate * (first - 1))
     for layer, (stored, read) in enumerate(zip(plan.visual_stored, plan.visual_read, strict=True)):
         attention = model.decoder.blocks[layer].attention
-        more = plan.batch * int(times) * (stored - read)
+        more = plan.batch * times * (stored - read)
         if more and attention is not None:
             yield Attention(
                 component="selection",
                 layers=(),
                 part="selection",
                 name=f"rescan of stored keys in layer {layer}",
-                queries=plan.batch * int(times),
+                queries=plan.batch * times,
                 keys=more,
                 pairs=more,
                 heads=attention.num_attention_heads,
@@ -75,7 +77,7 @@ def narrowed(model: Model, channels: Channels | None) -> Model:
         if share == 1:
             continue
         field = "channels.ffn" if part == "decoder" else "channels.encoder_ffn"
-        dense = stack.kind == "transformer" if part == "vision" else True
+        dense = stack.patchwise if part == "vision" else True
         usual = dense and not stack.variants
         if not usual or stack.feed_forward.kind != "dense":
             problem = (

@@ -201,7 +201,7 @@ def entering_encoder(model: Model, plan: TokenPlan) -> int:
 
     Of a convolutional encoder, whose positions shrink from stage to stage, those that leave it.
     """
-    whole = model.vision.kind == "transformer"
+    whole = model.vision.patchwise
     return plan.encoder_tokens[0] if whole else plan.encoder_positions
 
 
@@ -262,7 +262,7 @@ def _compressed(
             f"is more than the {connector_tokens:,} tokens that pass the connector",
             "give fewer, or reduce after the connector",
         )
-    return entering, entering
+    return entering, passing
 
 
 def _staged(schedule: Schedule, entering: int, layers: int) -> tuple[int, ...]:

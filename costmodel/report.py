@@ -134,7 +134,8 @@ class Report(NamedTuple):
             return operators
         from .selection import decode_selection
 
-        return (*operators, *decode_selection(self.model, side, schedule, first, last))
+        chosen = decode_selection(self.model, side, schedule, first, last, self.counting)
+        return (*operators, *chosen)
 
     def obstacle(self, convention: Convention) -> str | None:
         """Return why a convention has no figure for the model; None where it has one."""

@@ -10,6 +10,7 @@ from typing import Literal, NamedTuple
 from .flops import UNITS, Convention
 from .memory import kv_cache_bytes
 from .report import Report
+from .schedule import Rounding, kept_tokens
 
 #: What a schedule is to meet.
 Quantity = Literal["ratio", "flops", "average-tokens", "kv-bytes"]
@@ -18,7 +19,7 @@ EXHAUSTIVE = 4096
 #: Values that a bisection looks at besides its own: so many over the whole range, and so many right
 #: above its answer.
 PROBES = 16
-BEYOND = 64
+BEYOND = 32
 
 
 class Target(NamedTuple):
@@ -46,10 +47,11 @@ class Target(NamedTuple):
         }
         return units[self.quantity]
 
-    def measured(self, report: Report) -> Fraction:
+    def measured(self, report: Report, dense: int | None = None) -> Fraction:
         """Return the quantity of a report's schedule, exactly.
 
-        Ratio and cost are those of the prefill; under `exact`, of the generation.
+        Ratio and cost are those of the prefill; under `exact`, of the generation. `dense` is the
+        cost without a schedule, where it is known.
         """
         if self.quantity == "average-tokens":
             return report.scheduled.average_visual_tokens
@@ -59,7 +61,7 @@ class Target(NamedTuple):
         amount = report.total(self.convention)
         if self.quantity == "flops":
             return Fraction(amount)
-        return Fraction(amount, report.total(self.convention, scheduled=False))
+        return Fraction(amount, dense or report.total(self.convention, scheduled=False))
 
 
 class Solution(NamedTuple):
@@ -180,3 +182,25 @@ class _Search:
             exhaustive=exhaustive,
             monotone=all(a <= b for a, b in pairwise(costs.values())),
         )
+
+
+def shortest_ratio(kept: int, tokens: int, rounding: Rounding = "floor") -> Fraction:
+    """Return the keep ratio of the fewest decimals that leaves `kept` of `tokens`.
+
+    Of several with as few, the smallest.
+
+    >>> [str(shortest_ratio(kept, 576)) for kept in (288, 166)]
+    ['1/2', '289/1000']
+    """
+    starts = {"floor": 2 * kept, "float-floor": 2 * kept, "round": 2 * kept - 1}
+    start = Fraction(starts.get(rounding, 2 * kept - 2), 2 * tokens)
+    scale = 1
+    while True:
+        first = int(start * scale)
+        # The ratios that leave `kept` begin at `start`, itself included or not; a binary product
+        # may fall short of it.
+        for step in range(max(first, 1), first + 3):
+            ratio = Fraction(step, scale)
+            if ratio <= 1 and kept_tokens(ratio, tokens, rounding) == kept:
+                return ratio
+        scale *= 10

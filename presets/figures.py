@@ -35,6 +35,7 @@ Quantity = Literal[
     "KV ratio",
     "KV reduction",
     "KV factor",
+    "visual read ratio",
     "vision layers",
     "vision layers ratio",
     "vision",
@@ -78,7 +79,8 @@ class Figure(Spec):
             "encoding" is vision with selection, for methods that work inside the encoder;
             "reduction" is 1 − ratio, "speed-up bound" 1/ratio; a token "ratio" is of the average
             over the layers, and a "factor" is dense/scheduled; "final" ones are of the last layer;
-            "vision layers" is vision without its embedding.
+            "vision layers" is vision without its embedding; "visual read ratio" is of the visual
+            tokens that a decode forward reads.
         term: Of a component, the products whose name begins so.
         printed, unit: As in the source; MAC units of `exact` halve its FLOPs.
         cut: Whether the source cuts digits off instead of rounding.
@@ -158,6 +160,9 @@ def _answer(method: Method, figure: Figure, visual: int | None, text: int) -> Re
         schedule = Schedule(**figure.schedule)
     elif not figure.dense:
         schedule = method.schedule(model, workload, figure.budget)
+        if figure.convention != "exact":
+            # Published conventions price no selection, and rules refuse requests without text.
+            schedule = schedule.model_copy(update={"selection": None})
     counting = Counting(encoder_layers=figure.encoder_layers, selection=figure.selection)
     return evaluate(model, workload, schedule, counting)
 
@@ -209,6 +214,8 @@ def _value(report: Report, figure: Figure) -> Fraction:
         case "KV factor":
             dense = kv_cache_bytes(report.model, report.dense)
             return Fraction(dense, kv_cache_bytes(report.model, plan))
+        case "visual read ratio":
+            return Fraction(sum(plan.visual_read), sum(report.dense.visual_read))
     if figure.convention != "exact":
         raise InvalidInput("quantity", quantity, "is a component of exact alone", "say so")
     if quantity == "vision layers ratio":

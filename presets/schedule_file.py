@@ -22,7 +22,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ..costmodel import InvalidInput, Schedule
+from ..costmodel import InvalidInput, Model, Schedule, Workload
 from ..costmodel.errors import clip
 
 #: A schedule takes a few lines; anything larger is another kind of file, and TOML's dotted keys
@@ -36,6 +36,10 @@ class ScheduleFile(NamedTuple):
     path: str
     text: str
     schedule: Schedule
+
+    def fitted(self, model: Model, workload: Workload, field: str = "schedule") -> Schedule:
+        """Return the schedule, which is the same for every model."""
+        return self.schedule
 
     def complaint(self, error: InvalidInput, field: str = "schedule") -> InvalidInput:
         """Return an error about a field of the schedule as one about its line."""
@@ -59,7 +63,7 @@ def open_schedule(path: str | Path, field: str = "schedule") -> ScheduleFile:
     """
     if not str(path):
         raise InvalidInput(field, "", "is empty", "name a schedule file")
-    text = _text(Path(path), field)
+    text = file_text(Path(path), field)
     try:
         # Decimals keep ratios as they were typed; binary floats would not.
         content = tomllib.loads(text, parse_float=Decimal)
@@ -105,8 +109,14 @@ def _refuse_quoted(content: dict[str, Any]) -> None:
                     raise InvalidInput(f"{place}{key}", text, "is a text", way_out)
 
 
-def _text(path: Path, field: str) -> str:
-    way_out = "give a readable TOML file (README, section Schedules)"
+def file_text(
+    path: Path, field: str, way_out: str = "give a readable TOML file (README, section Schedules)"
+) -> str:
+    """Return the text of a file of at most 32 KiB.
+
+    Raises:
+        InvalidInput: It cannot be read, is larger, or is no UTF-8.
+    """
     try:
         with path.open("rb") as file:
             data = file.read(LARGEST_FILE + 1)  # a device may have no end

@@ -8,11 +8,21 @@ import typer
 
 from ...costmodel import InvalidInput, Report, kv_cache_bytes
 from ...costmodel.flops import Convention
+from ...costmodel.memory import cache_bits
 from ...costmodel.numeric import whole
 from ...costmodel.parameters import model_parameters
 from ...costmodel.plan import decode_keys
 from ..cost_rows import layer_rows, phase_bills, term_rows
 from ..cost_tables import bill_tables, layer_table, parameter_table, step_table, term_tables
+from ..decode_rows import (
+    SIDES,
+    cache_groups,
+    decode_notes,
+    decode_payload,
+    forward_bytes,
+    memory_rows,
+)
+from ..decode_tables import decode_tables
 from ..document import Document
 from ..export import deliver
 from ..options import COUNTING, OUTPUT, ConventionOption, Sink, Text, conventions, option, shares
@@ -80,7 +90,11 @@ def document(
     ]
     tables = [parameter_table(report), *bill_tables(report, components, chosen)]
     payload = {**heading(report), **_payload(report, components, step)}
-    records = components
+    records, remarks = components, list(notes(report, chosen))
+    if "exact" in chosen:
+        tables += decode_tables(report)
+        remarks += decode_notes(report)
+        records = components + _memory(report, step)
     if per_layer:
         layers = [row for name in with_figures for row in layer_rows(report, name)]
         payload["layers"] = records = layers
@@ -95,19 +109,29 @@ def document(
         + (f"{report.workload.batch} requests" if report.workload.batch > 1 else "one request"),
         facts=(*facts(report, chosen), ("KV cache", _kv_cache(report))),
         tables=tuple(tables),
-        notes=notes(report, chosen),
+        notes=tuple(remarks),
         sentence="",
         payload=payload,
         records=tuple({**provenance(report), **row} for row in records),
     )
 
 
+def _memory(report: Report, step: int) -> list[Row]:
+    """Return the rows of KV bytes, for the phases that the bill has."""
+    phases = {f"decode forward {step}": forward_bytes(report, step, step)}
+    if report.workload.new_tokens > 1:
+        phases["generation"] = forward_bytes(report, 1, report.workload.new_tokens - 1)
+    return memory_rows(report, phases)
+
+
 def _kv_cache(report: Report) -> str:
     dense, scheduled = (
-        kv_cache_bytes(report.model, plan, 16, report.counting.execution)
+        kv_cache_bytes(report.model, plan, None, report.counting.execution)
         for plan in (report.dense, report.scheduled)
     )
-    kept = f", {scheduled:,} scheduled" if report.schedule else ""
+    bits = cache_bits(report.scheduled)
+    other = f" at {bits} bit" if bits != 16 else ""
+    kept = f", {scheduled:,} scheduled{other}" if report.schedule else ""
     return f"{dense:,} bytes{kept} after the prefill, at 16 bit"
 
 
@@ -129,6 +153,8 @@ def _payload(report: Report, components: list[Row], step: int) -> Row:
     if "exact" in figures:
         figures["exact"]["decode_forward"]["step"] = step
         figures["exact"]["decode_forward"]["keys_per_layer"] = decode_keys(report.scheduled, step)
+        read = dict(zip(SIDES, forward_bytes(report, step, step), strict=True))
+        figures["exact"]["decode_forward"]["kv_read_bytes"] = read
         figures["exact"]["unused_encoder_layers"] = report.unused_encoder_flops()
     answer: Row = {
         "parameters": {**parameters, "total": sum(parameters.values())},
@@ -136,4 +162,6 @@ def _payload(report: Report, components: list[Row], step: int) -> Row:
     }
     if "exact" in figures:
         answer["floor"] = floor_payload(report)
+        answer["kv_cache"] = cache_groups(report)
+        answer["decode"] = decode_payload(report)
     return answer

@@ -37,14 +37,24 @@ def document(report: Report, chosen: tuple[Convention, ...]) -> Document:
     records = [record for name in chosen for record in _records(report, name)]
     with_figures = priced(report, chosen)
     generated = report.workload.new_tokens > 1 and "exact" in chosen
+    tables, payload = [_table(report, records)], _payload(report, records)
+    remarks = list(notes(report, chosen))
+    if generated:
+        from ..decode_rows import decode_notes, decode_payload, generation_rows
+        from ..decode_tables import decode_tables  # most ratios are of prefills alone
+
+        tables += decode_tables(report)
+        payload["decode"] = decode_payload(report)
+        records += [{**provenance(report), **row} for row in generation_rows(report)]
+        remarks += decode_notes(report)
     return Document(
         title=f"{report.model.id}: {'prefill and generation' if generated else 'prefill'} cost, "
         "scheduled against dense",
         facts=facts(report, chosen),
-        tables=(_table(report, records),),
-        notes=notes(report, chosen),
+        tables=tuple(tables),
+        notes=tuple(remarks),
         sentence=_sentence(report, with_figures) if with_figures else "",
-        payload={**heading(report), **_payload(report, records)},
+        payload={**heading(report), **payload},
         records=tuple(records),
     )
 

@@ -160,6 +160,12 @@ class Attention(Spec):
         """Return the values that one token leaves in a layer's cache: 2 · h_kv · d_h."""
         return 2 * self.key_width
 
+    def query_projections(
+        self, place: Place, hidden: int, tokens: int, part: Part
+    ) -> Iterator[Linear]:
+        """Yield what turns hidden states into queries."""
+        yield place.linear(part, "query", tokens, hidden, self.query_width)
+
     def key_projections(
         self, place: Place, hidden: int, tokens: int, part: Part
     ) -> Iterator[Operator]:

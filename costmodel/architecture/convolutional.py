@@ -1,6 +1,7 @@
 """Vision encoders of convolutions, with attention in some stages or in none."""
 
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Annotated, ClassVar, Literal, NamedTuple, Self
 
@@ -12,6 +13,7 @@ from ..operators import Operator, Part
 from ..tokens.base import Size
 from .blocks import Attention, Place, Sources
 from .convolutional_rows import ROWS, AttentionRow, FeatureMap, Positions, Row
+from .tower import TowerTokens
 from .vision import TOWERS, PatchEmbedding
 
 Rows = Annotated[tuple[Row, ...], Converted(ROWS.build_all)]
@@ -120,6 +122,7 @@ class ConvolutionalEncoder(Spec):
     """
 
     part: ClassVar[str] = TOWERS.part
+    patchwise: ClassVar[bool] = False
     class_token: ClassVar[bool] = False
     class_token_kept: ClassVar[bool] = False
     extra_tokens: ClassVar[int] = 0
@@ -233,6 +236,11 @@ class ConvolutionalEncoder(Spec):
             here = place._replace(layers=tuple(first_layer + layer for layer in section.layers))
             for operator in section.block.operators(here, part, section.entering, positions):
                 yield operator._replace(name=f"{where} {operator.name}")
+
+    def counted(self, crops: Sequence[Size], crops_per_image: Sequence[int]) -> TowerTokens:
+        """Count the positions that leave each block, and the pairs of its attention."""
+        grids, patches = Counter(crops), sum(rows * columns for rows, columns in crops)
+        return TowerTokens(patches, self.layer_tokens(grids), self.layer_pairs(grids))
 
     def layer_tokens(self, crops: Mapping[Size, int]) -> tuple[int, ...]:
         """Return the positions that leave each block, over all crops."""

@@ -153,7 +153,7 @@ def _class_token(model: Model) -> None:
 def _deepstack(model: Model, deepstack: DeepStack) -> None:
     """Check taps and mergers: one tap for each of the first LLM layers, features of its width."""
     field, vision, decoder = "connector.deepstack", model.vision, model.decoder
-    if vision.kind != "transformer":
+    if not vision.patchwise:
         raise InvalidInput(
             field,
             None,

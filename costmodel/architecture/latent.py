@@ -10,7 +10,7 @@ from pydantic import StrictBool, model_validator
 from ..errors import InvalidInput
 from ..numeric import Positive
 from ..operators import Attention as AttentionOperator
-from ..operators import Operator, Part
+from ..operators import Linear, Operator, Part
 from .blocks import Attention, Execution, Norm, Place, Tokens, linear_parameters, norm_parameters
 
 
@@ -80,6 +80,16 @@ class LatentAttention(Attention):
             return self.kv_lora_rank + self.qk_rope_head_dim
         return self.query_width + self._value_width
 
+    def query_projections(
+        self, place: Place, hidden: int, tokens: int, part: Part
+    ) -> Iterator[Linear]:
+        """Yield what turns hidden states into queries: through their latent, if they have one."""
+        entering = hidden
+        if self.q_lora_rank is not None:
+            yield place.linear(part, "query latent", tokens, hidden, self.q_lora_rank)
+            entering = self.q_lora_rank
+        yield place.linear(part, "query", tokens, entering, self.query_width)
+
     def key_projections(
         self, place: Place, hidden: int, tokens: int, part: Part
     ) -> Iterator[Operator]:
@@ -95,11 +105,7 @@ class LatentAttention(Attention):
         part: Part = "attention projections"
         heads, latent = self.num_attention_heads, self.kv_lora_rank
         absorbed = place.execution.latent == "absorbed"
-        if self.q_lora_rank is None:
-            yield place.linear(part, "query", tokens.query, hidden, self.query_width)
-        else:
-            yield place.linear(part, "query latent", tokens.query, hidden, self.q_lora_rank)
-            yield place.linear(part, "query", tokens.query, self.q_lora_rank, self.query_width)
+        yield from self.query_projections(place, hidden, tokens.query, part)
         if absorbed:
             yield place.linear(
                 part, "key-value latent", tokens.key, hidden, latent + self.qk_rope_head_dim

@@ -1,11 +1,12 @@
 """Vision encoders: transformers over patches; towers of other kinds are modules of their own."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
 
 from pydantic import StrictBool, model_validator
 
 from ..errors import InvalidInput
+from ..formulas import square_pairs
 from ..kinds import Kinds, lazily
 from ..numeric import Converted, Count, Positive, Spec
 from ..operators import Convolution, Operator
@@ -18,6 +19,7 @@ from .blocks import (
     norm_parameters,
     unadaptable,
 )
+from .tower import TowerTokens
 
 if TYPE_CHECKING:
     from .adapters import CropAdapters
@@ -55,6 +57,14 @@ class Windows(Spec):
     size: Positive
     full_attention_layers: tuple[Count, ...]
 
+    def pairs(self, crop: Size) -> int:
+        """Return Σ n_i² over the windows of a crop; edge windows hold the remainder."""
+        rows, columns = (
+            (side // self.size) * self.size**2 + (side % self.size) ** 2  # Σ of squared sides
+            for side in crop
+        )
+        return rows * columns
+
 
 class VisionEncoder(Transformer):
     """A vision transformer.
@@ -78,6 +88,7 @@ class VisionEncoder(Transformer):
     """
 
     part: ClassVar[str] = TOWERS.part
+    patchwise: ClassVar[bool] = True
 
     kind: str = "transformer"
     name: str
@@ -179,6 +190,24 @@ class VisionEncoder(Transformer):
     @property
     def _scales(self) -> int:
         return 2 * self.hidden_size if self.layer_scale else 0
+
+    def counted(self, crops: Sequence[Size], crops_per_image: Sequence[int]) -> TowerTokens:
+        """Count the tokens and pairs of every layer, without any reduction: Σ n_i² pairs."""
+        patches, layers = sum(rows * columns for rows, columns in crops), self.num_hidden_layers
+        own = [rows * columns + self.extra_tokens for rows, columns in crops]
+        if self.joint is not None:
+            if self.joint.over == "prompt":  # the patch convolution sees images of one size
+                rows, columns = (max(side) for side in zip(*crops, strict=True))
+                patches = len(crops) * rows * columns
+            own = self.joint.sequences(own, crops_per_image)
+        full = sum(square_pairs(n) for n in own)
+        if self.windows is None:
+            pairs = (full,) * layers
+        else:
+            windowed = sum(self.windows.pairs(crop) for crop in crops)
+            everywhere = self.windows.full_attention_layers
+            pairs = tuple(full if one in everywhere else windowed for one in range(layers))
+        return TowerTokens(patches, (sum(own),) * layers, pairs)
 
     def output_grid(self, crop: Size) -> Size:
         """Return the tokens of a crop that the connector gets, as a grid."""

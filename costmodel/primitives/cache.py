@@ -22,7 +22,8 @@ class Cache(Spec):
     Attributes:
         stored, stored_tokens: Visual tokens whose keys and values each layer stores; by default
             those that its prefill exposed. More than those is a reserve.
-        read, read_tokens: Visual tokens that a decode forward reads; by default all that are stored.
+        read, read_tokens: Visual tokens that a decode forward reads; by default all that are
+            stored.
         first_layer: Layers before it store and read what their prefill exposed.
         focal_layers: Layers that read all that they store, whatever `read` says.
         generated: Share of the generated tokens whose keys and values are kept.
@@ -42,10 +43,10 @@ class Cache(Spec):
 
     @model_validator(mode="after")
     def _one_amount(self) -> Self:
-        for share, tokens in (("stored", "stored_tokens"), ("read", "read_tokens")):
-            if getattr(self, share) is not None and getattr(self, tokens) is not None:
-                problem = f"and {tokens} both give what is {share}"
-                raise InvalidInput(share, None, problem, "give one of them")
+        for name in ("stored", "read"):
+            if getattr(self, name) is not None and getattr(self, f"{name}_tokens") is not None:
+                problem = f"and {name}_tokens both give what is {name}"
+                raise InvalidInput(name, None, problem, "give one of them")
         return self
 
     def lengths(

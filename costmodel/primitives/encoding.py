@@ -78,7 +78,7 @@ def staged(model: Model, seen: VisualInput, spec: EncoderStages, rounding: Round
         InvalidInput: An encoder without a plain sequence of layers, or stages that do not fit it.
     """
     vision = model.vision
-    plain = vision.kind == "transformer" and vision.windows is None
+    plain = vision.patchwise and vision.windows is None
     if not plain or attends_jointly(vision, seen) or model.second_vision is not None:
         raise InvalidInput(
             "encoder.stages",
@@ -154,17 +154,20 @@ def thinned(
     squares of patches one gets whole squares.
 
     Raises:
-        InvalidInput: A convolutional encoder, or a connector that takes whole crops.
+        InvalidInput: A convolutional encoder, or a connector that takes whole crops or pools them.
     """
     vision, connector = model.vision, model.connector
     problem = None
-    if vision.kind != "transformer" or model.second_vision is not None:
+    if not vision.patchwise or model.second_vision is not None:
         problem = f"does not fit {vision.name}, which needs whole images"
     elif not connector.per_token:
         problem = f"does not fit {model.id}, whose connector ({connector.name}) takes whole crops"
+    square = connector.merge_size**2
+    patches = sum(rows * columns for rows, columns in seen.crops)
+    if problem is None and patches // square != seen.connector_tokens:
+        problem = f"does not fit {model.id}, whose connector takes other tokens than patches"
     if problem:
         raise InvalidInput("input.patches", None, problem, "leave it out")
-    square = connector.merge_size**2
     kept = [
         kept_tokens(share, rows * columns // square, rounding) * square
         for rows, columns in seen.crops
@@ -179,7 +182,6 @@ def thinned(
         pairs = (sum(square_pairs(count + extra) for count in kept),) * depth
     else:
         pairs = tuple(int(share * share * count) for count in dense.pairs)
-    patches = sum(rows * columns for rows, columns in seen.crops)
     encoder = EncoderTokens((sum(kept),), tokens, pairs, tokens, patches - sum(kept))
     return Reduced(encoder, None, sum(kept))
 

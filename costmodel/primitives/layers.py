@@ -6,7 +6,9 @@ state and may take part in a later layer.
 """
 
 import math
+import re
 from abc import abstractmethod
+from decimal import Decimal
 from fractions import Fraction
 from typing import Annotated, Any, ClassVar, Literal, Self
 
@@ -35,6 +37,7 @@ LAYER_RULES = Kinds(
 #: More layers than any decoder has.
 MOST_LAYERS = 10_000
 _ALL, _NONE = Fraction(1), Fraction(0)
+_ZERO = r"0{1,99}(\.0{0,99})?"
 
 
 def share(value: Any) -> Fraction:
@@ -43,8 +46,8 @@ def share(value: Any) -> Fraction:
     Raises:
         InvalidInput: Something else.
     """
-    zero = isinstance(value, int | float | Fraction) and not isinstance(value, bool) and value == 0
-    if zero or (isinstance(value, str) and value.strip() in ("0", "0.0")) or str(value) == "0.0":
+    number = isinstance(value, int | float | Fraction | Decimal) and not isinstance(value, bool)
+    if (number and value == 0) or (isinstance(value, str) and re.fullmatch(_ZERO, value.strip())):
         return _NONE
     try:
         return ratio(value, "")
@@ -54,7 +57,7 @@ def share(value: Any) -> Fraction:
 
 
 def _shares(value: object) -> tuple[Fraction, ...]:
-    if not isinstance(value, list | tuple):
+    if not isinstance(value, list | tuple) or not value:
         raise InvalidInput("", None, "is not a list of shares", "give one share per layer")
     if len(value) > MOST_LAYERS:
         raise InvalidInput("", None, "is longer than any decoder", "give one share per layer")

@@ -2,6 +2,7 @@
 
 import ast
 import math
+import warnings
 from collections.abc import Callable, Iterable, Mapping
 from typing import Annotated
 
@@ -75,7 +76,9 @@ def expression(value: object, symbols: Iterable[str] = SYMBOLS) -> str:
     if not isinstance(value, str) or len(value) > LONGEST:
         raise InvalidInput("", None, "is not a short expression", _HINT)
     try:
-        tree = ast.parse(value, mode="eval")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Python warns of "1or 2" before it is refused here
+            tree = ast.parse(value, mode="eval")
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         raise InvalidInput("", value, "is not an expression", _HINT) from None
     _check(tree.body, value, tuple(symbols))
@@ -105,6 +108,8 @@ def computed(text: str, values: Mapping[str, int], field: str = "selection") -> 
         raise InvalidInput(field, text, problem, hint) from None
     except ZeroDivisionError:
         raise InvalidInput(field, text, "divides by 0", "correct the expression") from None
+    except ValueError:  # the root of what is negative
+        raise InvalidInput(field, text, "comes below 0", "correct the expression") from None
     if not 0 <= result <= LARGEST:
         problem = "comes below 0" if result < 0 else "comes out of any range"
         raise InvalidInput(field, text, problem, "correct the expression")

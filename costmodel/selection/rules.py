@@ -19,8 +19,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from ..architecture.blocks import Attention as BlockAttention
-from ..architecture.blocks import Place, Tokens, Transformer
+from ..architecture.blocks import Place, Transformer
 from ..architecture.model import Model
 from ..encoder import attends_jointly, crop_sizes, merged_per_layer
 from ..errors import InvalidInput
@@ -85,7 +84,7 @@ def named_operators(
             problem = f"ranks by a query row of the next token, which {model.id}'s encoder lacks"
         raise _misfit(schedule.selection, problem, "choose another rule, or leave it out")
     joint = attends_jointly(model.vision, plan.visual_input)
-    if rule.reads_encoder and (model.vision.kind != "transformer" or joint):
+    if rule.reads_encoder and (not model.vision.patchwise or joint):
         problem = f"ranks by attention over each crop, which {model.vision.name} does not have"
         raise _misfit(schedule.selection, problem, "choose another rule, or leave it out")
     return tuple(rule.work(model, plan, schedule, counting))
@@ -157,19 +156,11 @@ def _pyramiddrop(
     batch, decoder, attention = plan.batch, model.decoder, model.decoder.attention
     hidden, place = decoder.hidden_size, Place("selection", ())
     for layer, _, _, n in _reductions(plan, schedule):
-        for query in _query_projections(attention, hidden, batch):
+        for query in attention.query_projections(place, hidden, batch, "selection"):
             yield query._replace(name=f"{query.name} for layer {layer}")
         for keys in attention.key_projections(place, hidden, batch * n, "selection"):
             yield keys._replace(name=f"keys for layer {layer}")
         yield _scores(f"query row for layer {layer}", batch, batch * n, batch * n, decoder)
-
-
-def _query_projections(attention: BlockAttention, hidden: int, tokens: int) -> Iterator[Linear]:
-    """Yield what turns hidden states into queries: one product, or two through a latent."""
-    counts = Tokens(query=tokens, key=0, ffn=0, keys_read=0, pairs=0)
-    for operator in attention.operators(Place("selection", ()), hidden, counts):
-        if isinstance(operator, Linear) and operator.name.startswith("query"):
-            yield operator._replace(part="selection")
 
 
 def _visionzip(

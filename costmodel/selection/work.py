@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from ..architecture.blocks import Place, Tokens
 from ..architecture.model import Model
+from ..errors import InvalidInput
 from ..operators import Attention, Linear, Operator
 from ..schedule import Schedule
 from ..tokenplan import TokenPlan
@@ -19,6 +20,8 @@ from .rules import named_operators
 _DEFAULT = Counting()
 #: Bytes of an entry of an attention map, and of an operand.
 ENTRY_BYTES = 2
+#: More layers than any model has.
+MOST_LAYERS = 10_000
 
 
 class SelectionWork(NamedTuple):
@@ -40,8 +43,8 @@ class SelectionWork(NamedTuple):
 
     @property
     def flops(self) -> int:
-        """2 FLOP per MAC."""
-        return sum(2 * operator.macs for operator in self.operators)
+        """2 FLOP per MAC, over all layers that an operator stands for."""
+        return sum(2 * operator.macs * (len(operator.layers) or 1) for operator in self.operators)
 
 
 def selection_operators(
@@ -98,7 +101,7 @@ def selection_work(
     """
     rule = schedule.selection
     operators = selection_operators(model, plan, schedule, counting)
-    moved = sum(moved_bytes(operator) for operator in operators)
+    moved = sum(moved_bytes(operator) * (len(operator.layers) or 1) for operator in operators)
     if rule is None:
         return SelectionWork((), 0, 0, 0, 0)
     if isinstance(rule, str) and not named_operators(model, plan, schedule, counting):
@@ -163,7 +166,7 @@ def symbols(model: Model, plan: TokenPlan) -> dict[str, int]:
         "stored": sum(plan.visual_stored),
         "read": sum(plan.visual_read),
     }
-    if vision.kind == "transformer":
+    if vision.patchwise:
         last = vision.contributing_layers - 1
         values |= {
             "E": plan.encoder_tokens[last],
@@ -223,7 +226,11 @@ def _operators(model: Model, term: Term, values: dict[str, int], batch: int) -> 
             yield _attention(label, times * q, times * k, times * q * k, heads, size, 0)
     else:
         tokens, sequences = operand("tokens"), max(operand("sequences"), 1)
-        layers = tuple(range(operand("layers")))
+        count = operand("layers")
+        if count > MOST_LAYERS:
+            problem = "comes to more layers than any model has"
+            raise InvalidInput("selection.terms.layers", count, problem, "correct the expression")
+        layers = tuple(range(count))
         pairs = tokens * tokens // sequences
         if times * tokens and layers:
             lower = _model_layers if term.kind == "layers" else _other_layers

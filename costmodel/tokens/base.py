@@ -172,9 +172,21 @@ class Rule(Spec):
     @model_validator(mode="after")
     def _parts_belong_together(self) -> Self:
         if (self.second_size is None) != (self.second_patch_size is None):
-            raise ValueError("second_size goes with second_patch_size")
+            first, second = "second_size", "second_patch_size"
+            given, other = (second, first) if self.second_size is None else (first, second)
+            size = getattr(self, given)
+            raise InvalidInput(given, size, f"goes with {other}", "give both, or none")
+        if self.second_crop == ((0, 0),):
+            raise InvalidInput(
+                "second_size",
+                self.second_size,
+                f"holds no patch of second_patch_size {self.second_patch_size}",
+                f"give at least {self.second_patch_size}",
+            )
         if self.default_frames and self.video is None:
-            raise ValueError("default_frames goes with a video rule")
+            raise InvalidInput(
+                "default_frames", self.default_frames, "goes with a video rule", "add video"
+            )
         return self
 
     @property

@@ -86,6 +86,8 @@ def _rule(kind: str, **parts: Any) -> Form:
     return Form("layers", kind=kind, **parts)
 
 
+#: Where `compress` acts.
+PLACES = ("after-connector", "before-connector", "instead-of-connector")
 FORMS: dict[str, Form] = {
     "name": Form("name", first=(("name", name),)),
     "input": Form("input", options=_named(share, "frames", "patches")),
@@ -100,7 +102,7 @@ FORMS: dict[str, Form] = {
     "compress": Form(
         "compress",
         first=(("", amount),),
-        flags={where: ("at", where) for where in ("after-connector", "before-connector")},
+        flags={where: ("at", where) for where in PLACES},
         plus=("extra", number),
     ),
     "keep": Form("stages", first=(("", kept),), at=("first_layer", place), needs_layer=True),

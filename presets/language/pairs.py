@@ -68,7 +68,7 @@ class Pairs:
         """Keep the text, so that later complaints can name a column."""
         self.text, self.stages = text, stages
 
-    def fitted(self, model: Model, workload: Workload) -> Schedule:
+    def fitted(self, model: Model, workload: Workload, field: str = "schedule") -> Schedule:
         """Return the schedule: each ratio of what the stage before leaves."""
         tokens = plan(model, workload).dense_visual_tokens
         stages = []
@@ -77,7 +77,7 @@ class Pairs:
             if not 1 <= left <= tokens:
                 problem = f"leaves {left:,} of the {tokens:,} visual tokens that reach the layer"
                 error = InvalidInput(f"stages.{index}", pair.share, problem, "correct the ratio")
-                raise self.complaint(error)
+                raise self.complaint(error, field)
             stages.append(Stage(first_layer=pair.layer, tokens=left))
             tokens = left
         return Schedule(name=self._name, stages=stages, selection=self._rule or None)
@@ -103,8 +103,6 @@ class Pairs:
 
     def complaint(self, error: InvalidInput, field: str = "schedule") -> InvalidInput:
         """Return an error about a field of the schedule as one about its column."""
-        if error.field == field:
-            return error
         parts = error.field.split(".")
         place = int(parts[1]) if len(parts) > 1 and parts[1].isdecimal() else 0
         value = "" if error.value is None else f"{clip(error.value, 40)} "

@@ -21,7 +21,7 @@ _FILES = re.compile(r"(?i).*\.(toml|ya?ml|json|txt|tml)\s*|[^\s|@:]*")
 class Written(Protocol):
     """A schedule as it was written, which may depend on the model."""
 
-    def fitted(self, model: Model, workload: Workload) -> Schedule:
+    def fitted(self, model: Model, workload: Workload, field: str = "schedule") -> Schedule:
         """Return the schedule of a model and a request.
 
         Raises:
@@ -29,10 +29,7 @@ class Written(Protocol):
         """
 
     def complaint(self, error: InvalidInput, field: str = "schedule") -> InvalidInput:
-        """Return an error about a field of the schedule as one about the place in what was written.
-
-        An error about `field` itself is one already.
-        """
+        """Return an error about a field of the schedule as one about the place in the writing."""
 
 
 class Line:
@@ -42,17 +39,15 @@ class Line:
         """Keep the text, so that later complaints can name a column."""
         self.text, self.parsed = text, parsed
 
-    def fitted(self, model: Model, workload: Workload | None = None) -> Schedule:
-        """Return the schedule of a model, whose depth layers may be shares of."""
+    def fitted(self, model: Model, workload: Workload, field: str = "schedule") -> Schedule:
+        """Return the schedule of a model, of whose depth its layers may be shares."""
         try:
             return self.parsed.schedule(model.decoder.num_hidden_layers)
         except Misread as error:
-            raise _at(error, self.text, "schedule") from None
+            raise _at(error, self.text, field) from None
 
     def complaint(self, error: InvalidInput, field: str = "schedule") -> InvalidInput:
         """Return an error about a field of the schedule as one about its column."""
-        if error.field == field:
-            return error
         return _at(self.parsed.misread(error), self.text, field)
 
 

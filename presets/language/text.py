@@ -214,7 +214,8 @@ class _Parser:
             for name in values:
                 if name in found:
                     raise word.complaint(f"gives {name} once more", "say it once")
-                self.spans[f"{path}.{name}"] = (word.column, keyword.text)
+                where = path if form.goes in _PLAIN else f"{path}.{name}"
+                self.spans[where] = (word.column, keyword.text)
             found.update(values)
 
         for field, reader in form.first:

@@ -294,6 +294,8 @@ def test_new_tokens_are_a_phase_of_their_own(tokencost):
         ("survey", "prefill"),
         ("gated", "prefill"),
         ("exact", "generation"),
+        ("memory", "prefill"),  # KV stored
+        ("memory", "generation"),  # KV read
     }
     sentence = tokencost(*words, "--format", "markdown").out.splitlines()[-1]
     assert "the prefill from 3.3286 to 1.8994 TMAC, 57.06 % of dense" in sentence

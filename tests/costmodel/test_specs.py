@@ -30,7 +30,10 @@ from vlm_tokencost.costmodel.workload import image_size
 from vlm_tokencost.presets import load_model
 
 LLAVA = load_model("llava-1.5-7b")
-SCHEDULE_KEYS = "known keys: compress, encoder, name, rounding, selection, stages"
+SCHEDULE_KEYS = (
+    "known keys: bits, cache, channels, compress, encoder, input, layers, mixture, name, rounding, "
+    "selection, stages, stream, training"
+)
 
 
 # --- frozen, no unknown keys ---------------------------------------------------------------------
@@ -102,7 +105,7 @@ def test_the_limits_of_a_class_cannot_be_changed():
             Schedule,
             {"compress": {"tokens": 3, "where": "x"}},
             "compress.where",
-            "known keys: at, ratio, tokens",
+            "known keys: at, extra, learned, ratio, tokens",
         ),
         (
             Workload,

@@ -30,9 +30,13 @@ def obstacle(name, model):
     return None
 
 
+#: Methods whose rules are known by name, and are refused by the rule itself.
+NAMED = ("divprune", "fastv", "pyramiddrop", "sparsevlm", "tome", "visionzip")
+
+
 @every_family
-@pytest.mark.parametrize("name", list_methods())
-def test_every_method_fits_every_model_or_says_why(name, model_id):
+@pytest.mark.parametrize("name", NAMED)
+def test_every_named_rule_fits_every_model_or_says_why(name, model_id):
     model = load_model(model_id)
     dense = plan(model, Workload())
     crops = len(dense.visual_input.crops)
@@ -52,3 +56,57 @@ def test_every_method_fits_every_model_or_says_why(name, model_id):
             assert obstacle(name, model) is None
             assert found.average_visual_tokens < dense.dense_visual_tokens
             assert found.visual[-1] >= 1
+
+
+def refusing_fields(model, primitives, described):
+    """Return the fields that may refuse a schedule of these primitives, from structure alone."""
+    decoder, vision = model.decoder, model.vision
+    fields = set()
+    if decoder.crosses or decoder.encoder_layers:
+        fields |= {"layers", "cache", "channels", "stream"} & primitives
+    if any(decoder.window(layer) is not None for layer in range(decoder.num_hidden_layers)):
+        fields |= {"cache", "stream"} & primitives
+    if any(block.attention and block.attention.kind == "latent" for block in decoder.blocks):
+        fields |= {"channels"} & primitives
+    plain = vision.kind == "transformer" and vision.windows is None and vision.joint is None
+    per_token = model.connector.per_token and model.connector.merge_size == 1
+    pooled = model.id in {"llava-next-video-7b", "llava-video-7b", "video-llava-7b"}
+    if not (plain and per_token) or model.second_vision is not None or pooled:
+        fields |= {"encoder", "input"} & primitives
+    if described and vision.kind != "transformer":
+        fields |= {"selection"}  # prices widths that a convolutional tower has not
+        fields |= {"channels"} & primitives
+    if not model.connector.per_token:
+        fields |= {"compress", "input"} & primitives
+    return fields
+
+
+@every_family
+@pytest.mark.parametrize("name", sorted(set(list_methods()) - set(NAMED)))
+def test_every_described_method_fits_every_model_or_says_why(name, model_id):
+    model, method = load_model(model_id), load_method(name)
+    usual = method.schedule(load_model(method.reference.model), method.reference.workload)
+    dense = plan(model, Workload())
+    try:
+        found = planned(name, None, model)
+    except InvalidInput as error:
+        few = dense.dense_visual_tokens < 257  # a default for more tokens cannot be met
+        described = not isinstance(usual.selection, str | None)
+        fields = refusing_fields(model, set(usual.primitives), described)
+        fields |= {"budget", "compress", "stages"} if few else set()
+        if model.decoder.num_hidden_layers < 16:
+            fields |= {"stages", "layers", "cache"}  # stages collide, or are beyond the last layer
+        if usual.encoder and any(side % 2 for crop in dense.visual_input.crops for side in crop):
+            fields |= {"encoder"}  # no squares of patches fit
+        fields |= {"compress"} if usual.encoder and usual.compress else set()  # few are left
+        assert error.field.partition(".")[0] in fields, str(error)
+        assert error.way_out
+        return
+    text = dense.text_tokens + dense.structural_tokens
+    compress = usual.compress
+    extra = 0 if compress is None else compress.extra + compress.learned
+    for tokens in (found.query, found.key, found.ffn):
+        assert all(0 < count <= dense.dense_visual_tokens + text + extra for count in tokens)
+    for stored, read in zip(found.kv_stored, found.kv_read, strict=True):
+        assert 0 <= read <= stored
+    assert found.average_visual_tokens <= dense.dense_visual_tokens + extra
