@@ -26,7 +26,12 @@ def schedule_text(report: Report) -> str:
     if schedule.compress:
         ratio = _amount(schedule.compress.ratio)
         entering = _visual(plan.entering_visual_tokens)
-        extra = f", {schedule.compress.extra} of them extra" if schedule.compress.extra else ""
+        more = [
+            f"{count} of them {name}"
+            for name in ("extra", "learned")
+            if (count := getattr(schedule.compress, name))
+        ]
+        extra = f", {', '.join(more)}" if more else ""
         parts.append(f"{ratio}{entering}{extra} {schedule.compress.at.replace('-', ' the ')}")
     for stage in schedule.stages:
         left = _visual(plan.visual[stage.first_layer])

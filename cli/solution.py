@@ -16,6 +16,13 @@ from .targets import distance_text, name_of, signed_percent, target_text
 from .units import percent, prefix, scaled
 
 _SIDES = ("within", "above")
+#: Options as words, for headers and papers.
+_NAMES = {
+    "keep": "keep ratio",
+    "prune_layer": "prune layer",
+    "tokens": "visual tokens",
+    "budget": "budget",
+}
 
 
 def document(solved: Solved) -> Document:
@@ -25,7 +32,7 @@ def document(solved: Solved) -> Document:
     rows = [_row(solved, place) for place in range(len(solved.reports))]
     conventions = (target.convention,)
     return Document(
-        title=f"{report.model.id}: the largest {free.option} within the target",
+        title=f"{report.model.id}: the largest {_NAMES[free.name]} within the target",
         facts=(
             ("target", f"{name_of(target)}: {target_text(target)}"),
             ("free", _searched(solved)),
@@ -77,7 +84,7 @@ def _table(solved: Solved) -> Table:
     kv_letter, kv_power = prefix([_kv(report) for report in reports])
     columns = [
         Column("solution", "left"),
-        Column(solved.free.option),
+        Column(_NAMES[solved.free.name].replace(" ", "\n")),
         *([Column("tokens\nkept")] if keeps else []),
         Column("average\ntokens"),
         Column(f"cost, {target.convention}\n[{letter}{UNITS[target.convention]}]"),
@@ -123,7 +130,7 @@ def _own_notes(solved: Solved) -> list[str]:
     else:
         lines.append("above: the next value that can be had")
     if free.name == "keep":
-        lines.append("--keep: the ratio of the fewest decimals that leaves so many tokens")
+        lines.append("keep ratio: the one of the fewest decimals that leaves so many tokens")
     if not found.monotone:
         lines.append(
             "cost does not always grow with the value, so that smaller values may exceed the target"
@@ -183,7 +190,7 @@ def _sentence(solved: Solved) -> str:
         f"structural and {plan.text_tokens} text tokens at batch {plan.batch}, "
     )
     answer = (
-        f"the largest {free.option} whose {name_of(target)} does not exceed "
+        f"the largest {_NAMES[free.name]} whose {name_of(target)} does not exceed "
         f"{target_text(target)} is {texts[0]}"
     )
     following = f"; the next is {texts[1]}" if texts[1:] else ""

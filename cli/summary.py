@@ -295,6 +295,7 @@ def _compress(report: Report) -> dict[str, Any] | None:
         "visual_tokens": report.scheduled.entering_visual_tokens,
         "at": compress.at,
         "extra": compress.extra,
+        "learned": compress.learned,
     }
 
 

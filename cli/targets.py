@@ -115,7 +115,7 @@ def target_text(target: Target, amount: Fraction | None = None) -> str:
     if target.quantity == "ratio":
         return percent(amount.numerator, amount.denominator)
     if target.quantity == "average-tokens":
-        return f"{float(amount):.2f} visual tokens"
+        return f"{float(amount):.2f}"
     return with_prefix(round(amount), target.unit)
 
 

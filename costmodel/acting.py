@@ -56,8 +56,10 @@ def _refuse_misfits(model: Model, schedule: Schedule) -> None:
         obstacle = "attends to visual tokens by cross-attention"
     elif decoder.encoder_layers:
         obstacle = "is an encoder–decoder"
+    channels = schedule.channels
+    in_llm = channels is not None and (channels.key, channels.value, channels.ffn) != (1, 1, 1)
     for name in ("layers", "cache", "channels", "stream"):
-        if obstacle and getattr(schedule, name):
+        if obstacle and getattr(schedule, name) and (name != "channels" or in_llm):
             problem = f"does not fit {model.id}, whose LLM {obstacle}"
             raise InvalidInput(name, None, problem, "use `stages` or `compress`")
     windows = any(layout.window is not None for layout in layouts(model))
@@ -65,7 +67,6 @@ def _refuse_misfits(model: Model, schedule: Schedule) -> None:
         if windows and getattr(schedule, name):
             problem = f"does not fit {model.id}, whose layers have sliding windows"
             raise InvalidInput(name, None, problem, "use `stages` or `compress`")
-    channels = schedule.channels
     latent = any(block.attention and block.attention.kind == "latent" for block in decoder.blocks)
     if latent and channels is not None and (channels.key, channels.value) != (1, 1):
         problem = f"does not fit {model.id}, which caches latents instead of keys and values"

@@ -15,6 +15,8 @@ from .report import Report
 from .schedule import Schedule
 from .tokenplan import TokenPlan
 
+#: Stages without products whose parameters, scales or learned separators, are in their output.
+_TRAINED_AT_ONCE = ("norm", "arrange")
 #: Products of a connector stage that read what enters it as it is, by the stage's kind.
 _READERS = {
     "linear": ("linear",),
@@ -210,8 +212,8 @@ def _image_readers(report: Report) -> frozenset[str]:
 def _readers(report: Report) -> tuple[frozenset[str], bool]:
     """Return the connector's operators that read the encoder's output as it is.
 
-    A stage with parameters and without products, such as a norm, is trained and comes before all
-    others, which then pass gradients on to it. Also return whether this is known of the stages.
+    Behind a stage that has parameters and no products, such as a norm, all pass gradients on to it.
+    Also return whether the readers of all stages are known.
     """
     connector = report.model.connector
     chains = [("stage", connector.stages)]
@@ -230,7 +232,7 @@ def _readers(report: Report) -> tuple[frozenset[str], bool]:
             else:
                 layers = [prefix]
             names.update(f"{own} {end}" for own in layers for end in _READERS.get(stage.kind, ()))
-            certain = certain and (stage.kind == "norm" or stage.kind in _READERS)
+            certain = certain and (stage.kind in _TRAINED_AT_ONCE or stage.kind in _READERS)
             break
     return frozenset(names), certain
 

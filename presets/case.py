@@ -28,8 +28,8 @@ class Case(NamedTuple):
         text_tokens, structural_tokens: N and S.
         frames: Frames of a video; the images of a prompt without one.
         image: Height and width in pixels, the largest of all images.
-        encoder_widths: Hidden and intermediate size of the encoder; zeros without layers of one
-            width.
+        encoder_widths: d_e and m_e, hidden and intermediate size of an encoder of transformer
+            layers.
     """
 
     layers: int
@@ -44,7 +44,7 @@ class Case(NamedTuple):
     structural_tokens: int = 0
     frames: int = 1
     image: Size = (0, 0)
-    encoder_widths: tuple[int, int] = (0, 0)
+    encoder_widths: tuple[tuple[str, int], ...] = ()
 
     @classmethod
     def of(cls, model: Model, dense: TokenPlan) -> Self:
@@ -81,8 +81,7 @@ class Case(NamedTuple):
             "G": self.merge_size,
             "H": self.image[0],
             "W": self.image[1],
-            "d_e": self.encoder_widths[0],
-            "m_e": self.encoder_widths[1],
+            **dict(self.encoder_widths),
         }
 
     @property
@@ -91,11 +90,12 @@ class Case(NamedTuple):
         return min(rows * columns for rows, columns in self.crops)
 
 
-def _encoder_widths(model: Model) -> tuple[int, int]:
+def _encoder_widths(model: Model) -> tuple[tuple[str, int], ...]:
     vision = model.vision
     if vision.kind != "transformer":
-        return 0, 0
-    return vision.hidden_size, vision.feed_forward.active_intermediate_size
+        return ()
+    inner = vision.feed_forward.active_intermediate_size
+    return ("d_e", vision.hidden_size), ("m_e", inner)
 
 
 def _position(value: object) -> int | Fraction:

@@ -100,6 +100,7 @@ class Method(Spec):
 
     Attributes:
         id, title, paper: Our name, the paper's name of it and the arXiv number.
+        aliases: Other names that users know it by.
         summary: Where tokens go and how they are chosen, in one sentence.
         selection: The rule that chooses the tokens, by its name or described.
         default, budget: Strategies for the published default and for a number of tokens; a method
@@ -118,6 +119,7 @@ class Method(Spec):
     id: str
     title: str
     paper: Annotated[str, Field(pattern=r"^\d{4}\.\d{4,5}$")]
+    aliases: tuple[str, ...] = ()
     summary: str
     selection: Annotated[Any, Converted(selection_rule)]
     default: DefaultStrategy
@@ -218,8 +220,22 @@ def load_method(method_id: str) -> Method:
         )
     known = list_methods()
     if method_id not in known:
+        named = _named(method_id)
+        if named is not None:
+            return named
         raise UnknownName("method", method_id, known, "tokencost methods list")
     return _read(METHODS / f"{method_id}.toml")
+
+
+def _named(name: str) -> Method | None:
+    """Return the method with that title or alias, in whatever case."""
+    wanted = name.lower()
+    for path in sorted(METHODS.glob("*.toml")):
+        if wanted in path.read_text(encoding="utf-8").lower():  # only files that may name it
+            method = _read(path)
+            if wanted in (other.lower() for other in (method.id, method.title, *method.aliases)):
+                return method
+    return None
 
 
 @cache

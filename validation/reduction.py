@@ -104,5 +104,7 @@ def _refuse_unrun(schedule: Schedule) -> None:
         raise InvalidInput("selection", rule.name, "is a rule without operators to run", way_out)
     if not isinstance(schedule.encoder, EncoderMerge | None):
         raise InvalidInput("encoder", None, "has stages that no forward pass runs yet", way_out)
-    if schedule.compress is not None and schedule.compress.extra:
-        raise InvalidInput("compress.extra", None, "has no operator that makes them", way_out)
+    for name in ("extra", "learned"):
+        if schedule.compress is not None and getattr(schedule.compress, name):
+            problem = "has no operator that makes them"
+            raise InvalidInput(f"compress.{name}", None, problem, way_out)

@@ -59,7 +59,10 @@ NAMED: dict[str, dict[str, Any]] = {
     # Sizes enter the logits, so that attention is eager; the largest map is the first layer's.
     "tome": {
         "ideal": {"launches": "L_e"},
-        "released": {"launches": "L_e", "attention_map": "h_e * Q"},
+        "released": {
+            "launches": "L_e",
+            "attention_map": "h_e * crops * (P // crops + c) * (P // crops + c)",
+        },
         "released_terms": None,
     },
     # Rows of the text raters are a by-product of eager attention in three layers.

@@ -75,7 +75,7 @@ def refusing_fields(model, primitives, described):
         fields |= {"encoder", "input"} & primitives
     if described and vision.kind != "transformer":
         fields |= {"selection"}  # prices widths that a convolutional tower has not
-        fields |= {"channels"} & primitives
+        fields |= {"encoder_ffn"}
     if not model.connector.per_token:
         fields |= {"compress", "input"} & primitives
     return fields
@@ -95,7 +95,7 @@ def test_every_described_method_fits_every_model_or_says_why(name, model_id):
         fields = refusing_fields(model, set(usual.primitives), described)
         fields |= {"budget", "compress", "stages"} if few else set()
         if model.decoder.num_hidden_layers < 16:
-            fields |= {"stages", "layers", "cache"}  # stages collide, or are beyond the last layer
+            fields |= {"budget", "stages", "layers", "cache"}  # stages collide, or are beyond the last layer
         if usual.encoder and any(side % 2 for crop in dense.visual_input.crops for side in crop):
             fields |= {"encoder"}  # no squares of patches fit
         fields |= {"compress"} if usual.encoder and usual.compress else set()  # few are left

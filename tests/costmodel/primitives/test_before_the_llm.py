@@ -80,3 +80,20 @@ def test_tokens_are_expanded_in_a_layer_of_the_model():
     rule = {"kind": "expand", "ratio": "1/10", "layer": 32}
     with pytest.raises(InvalidInput, match="32 is not a layer of this model"):
         priced(LLAVA, Schedule(layers=[rule]))
+
+
+@pytest.mark.parametrize("model", ["blip2-flan-t5-xl", "openflamingo-9b", LLAVA])
+def test_a_narrow_encoder_goes_with_any_llm(model):
+    report = priced(model, Schedule(channels={"encoder_ffn": "1/2"}))
+    parts = [report.bill("exact", scheduled=which).by_part() for which in (True, False)]
+    narrow, whole = (
+        sum(amount for key, amount in part.items() if key[::2] == ("vision", "feed-forward"))
+        for part in parts
+    )
+    assert 2 * narrow == whole
+    assert report.scheduled.kv_stored == report.dense.kv_stored
+
+
+def test_a_narrow_cache_does_not_go_with_cross_attention():
+    error = refusal(priced, "llama3.2-vision-11b", Schedule(channels={"key": "1/2"}))
+    assert "cross-attention" in error.problem

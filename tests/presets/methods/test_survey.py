@@ -298,6 +298,31 @@ def test_selection_as_released(name, expected):
     assert (work.flops, work.attention_map_bytes) == (2 * macs, 2 * entries)
 
 
+#: rule known by name → MACs, rounds and entries of attention maps of the released code
+NAMED = {
+    # the map of layer 1 over 576 + 64 tokens
+    "fastv": (0, 1, 32 * 640**2),
+    # 576, 288 and 144 visual tokens before the stages
+    "pyramiddrop": ((640 + 352 + 208) * (3 * 4096**2 + 4096), 3, 0),
+    # 577 − 221 tokens are left for ⌊10 · 221 / 64⌋ = 34 contextual ones
+    "visionzip": (356 * 34 * 64, 2, 23 * 16 * 577**2),
+    "divprune": (576**2 * 4096, 56, 0),
+    # 577, 561, …, 209 in 24 blocks: odd against even tokens; the LLM waits for 23 of them, and the
+    # first block has the largest map
+    "tome": (sum(-(-n // 2) * (n // 2) * 64 for n in range(577, 208, -16)), 23, 16 * 577**2),
+    # 267 of 576, 105 of 309 and 91 of 204 tokens fewer: ⌊0.3 ·⌋ + 1 of them are clustered
+    "sparsevlm": (576 * 4096 * TEXT + (81**2 + 32**2 + 28**2) * 4096, 6, 32 * 640**2),
+}
+
+
+@pytest.mark.parametrize(("name", "expected"), NAMED.items())
+def test_rules_known_by_name_as_released(name, expected):
+    work = chosen(name, "released")
+    macs, launches, entries = expected
+    assert (work.flops, work.launches) == (2 * macs, launches)
+    assert work.attention_map_bytes == 2 * entries
+
+
 def test_the_first_sparsevlm_ranks_its_rows():
     """At 192 tokens on average: four stages, each with rows, a rank and clusters."""
     before = 576
