@@ -139,8 +139,8 @@ def decode_notes(report: Report) -> list[str]:
     cache = report.scheduled.cache
     if cache is not None and cache.rescan:
         lines.append(
-            "forwards that choose the visual tokens anew read the keys of all stored ones; a "
-            "single forward is priced as one of them, the sum holds their share"
+            "forwards that choose the visual tokens anew, the first among them, read the keys of "
+            "all stored ones"
         )
     return lines
 

@@ -159,7 +159,9 @@ class _Trial:
             rounding = request.rounding or "floor"
             self.rounding: Rounding = one_of(rounding, "--rounding", get_args(Rounding))
             without = {"prune_layer": (), "keep": (), "rounding": None}
-            self.entering = self._report(_changed(request, without)).scheduled.entering_visual_tokens
+            self.entering = self._report(
+                _changed(request, without)
+            ).scheduled.entering_visual_tokens
         self.range = self._range()
 
     def _range(self) -> tuple[int, int]:

@@ -87,8 +87,8 @@ def reason(asked: Asked, method: Method, budget: int | None, error: InvalidInput
         video = bool(workload.frames or (asked.dense.frames and not workload.images))
         text = None if budget is None else str(budget)
         error = MethodOrigin(method.id, text, None, video).complaint(error)
-    name = "--budget" if error.field == "budget" else error.field
-    return error.sentence(name)
+    own = "its default budget" if budget is None else "--budget"
+    return error.sentence(own if error.field == "budget" else error.field)
 
 
 def _row(asked: Asked, method: Method | None, budget: int | None, report: Report | None) -> Row:

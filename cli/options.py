@@ -150,7 +150,7 @@ def typed_only(app: typer.Typer, words: Sequence[str]) -> typer.Typer | None:
     Building an option takes a quarter of a millisecond, and a command has thirty. Help and
     complaints name options that were not typed: with anything that is no known option, all stay.
     """
-    if len(app.registered_commands) != 1 or app.registered_groups:
+    if len(app.registered_commands) != 1 or app.registered_groups or app.registered_callback:
         return None
     command: Any = app.registered_commands[0].callback
     parameters = inspect.signature(command).parameters.values()

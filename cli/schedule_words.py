@@ -10,6 +10,14 @@ from ..costmodel.schedule import EncoderMerge, ratio_text
 from .units import compact, ranges
 
 
+#: Where a schedule compresses, in words.
+PLACES = {
+    "after-connector": "after the connector",
+    "before-connector": "before the connector",
+    "instead-of-connector": "instead of the connector",
+}
+
+
 def schedule_text(report: Report) -> str:
     """Return the schedule in words."""
     schedule, plan = report.schedule, report.scheduled
@@ -32,7 +40,7 @@ def schedule_text(report: Report) -> str:
             if (count := getattr(schedule.compress, name))
         ]
         extra = f", {', '.join(more)}" if more else ""
-        parts.append(f"{ratio}{entering}{extra} {schedule.compress.at.replace('-', ' the ')}")
+        parts.append(f"{ratio}{entering}{extra} {PLACES[schedule.compress.at]}")
     for stage in schedule.stages:
         left = _visual(plan.visual[stage.first_layer])
         parts.append(f"from layer {stage.first_layer} on {_amount(stage.ratio)}{left}")
@@ -52,6 +60,8 @@ def _input_text(report: Report) -> str:
         before = report.dense.frames or len(report.dense.images)
         left = plan.frames or len(plan.images)
         parts.append(f"keep {ratio_text(spec.frames)}: {left} of {before} frames")
+    if spec.crops is not None:
+        parts.append(f"at most {spec.crops} crops of an image")
     if spec.patches is not None:
         patches = f"{plan.encoder_positions} of {report.dense.encoder_positions} patches"
         parts.append(f"keep {ratio_text(spec.patches)}: {patches} enter the encoder")

@@ -99,9 +99,9 @@ def decode_read_bytes(
         batch · Σ_l Σ_i ((keys_l,i − visual_l,i) · b + visual_l,i · b_v + cross_l · b_cross)
 
     The keys are those whose pairs the FLOPs count. A `cache` may keep fewer generated tokens and
-    stop reading visual ones. ⌈ρ · steps⌉ forwards that choose anew score the keys, without values,
-    of visual tokens that are stored and not read. Of a mixture, the expectation, rounded to the
-    nearest byte. What a selection rule reads besides is not in it.
+    stop reading visual ones. Of the first i forwards, ⌈ρ · i⌉ choose anew: they score the keys,
+    without values, of visual tokens that are stored and not read. Of a mixture, the expectation,
+    rounded to the nearest byte. What a selection rule reads besides is not in it.
 
     Raises:
         InvalidInput: Forwards that do not exist.
@@ -203,7 +203,11 @@ def _decoded(
 ) -> Iterator[int]:
     """Yield the bytes that decode forwards read in each layer."""
     steps = last - first + 1
-    again = 0 if plan.cache is None else int(-(-plan.cache.rescan * steps // 1))
+    again = 0
+    if plan.cache is not None:
+        from .primitives.cache import choosing_forwards  # few schedules have one
+
+        again = choosing_forwards(plan.cache.rescan, first, last)
     for layer, rate in enumerate(_rates(model, plan, bits, execution)):
         shape, total = plan.layout[layer], 0
         if shape.generates:

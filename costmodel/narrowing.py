@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator
-from fractions import Fraction
 
 from .architecture.model import Model
 from .errors import InvalidInput
@@ -43,8 +41,9 @@ def rescans(model: Model, plan: TokenPlan, first: int, last: int) -> Iterator[Op
     Of the forwards 1 to i, ⌈ρ·i⌉ score the visual tokens that are stored and not read: h·d_qk MACs
     for each.
     """
-    rate: Fraction = plan.cache.rescan
-    times = math.ceil(rate * last) - math.ceil(rate * (first - 1))
+    from .primitives.cache import choosing_forwards  # few schedules have one
+
+    times = choosing_forwards(plan.cache.rescan, first, last)
     for layer, (stored, read) in enumerate(zip(plan.visual_stored, plan.visual_read, strict=True)):
         attention = model.decoder.blocks[layer].attention
         more = plan.batch * times * (stored - read)

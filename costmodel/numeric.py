@@ -14,9 +14,9 @@ from .errors import InvalidInput
 
 #: No count of tokens, layers or requests in use comes near; larger ones are slips.
 LARGEST = 10**9
-#: Digits of a ratio, so that every ratio has a text of bounded length that it is read back from.
-LARGEST_DENOMINATOR = 10**45
-LONGEST_RATIO = 100
+#: A ratio that is no short decimal is one of whole numbers of up to so many digits: every ratio has
+#: a text of bounded length that it is read back from.
+MOST_DIGITS = 45
 
 
 def whole(value: object, field: str, minimum: int = 0, maximum: int = LARGEST) -> int:
@@ -66,7 +66,9 @@ def ratio(value: Any, field: str) -> Fraction:
     way_out = "give a keep ratio in (0, 1], such as 0.5"
     problem = "is not a number"
     try:
-        if isinstance(value, bool) or (isinstance(value, str) and len(value) > LONGEST_RATIO):
+        if isinstance(value, bool):
+            raise TypeError
+        if isinstance(value, str) and len(value) > (2 * MOST_DIGITS + 3 if "/" in value else 40):
             raise TypeError
         typed = value
         if isinstance(value, (float, Decimal)) or hasattr(value, "dtype"):
@@ -78,9 +80,8 @@ def ratio(value: Any, field: str) -> Fraction:
         raise InvalidInput(field, value, problem, way_out) from None
     if not 0 < number <= 1:
         raise InvalidInput(field, value, "is outside (0, 1]", way_out)
-    if number.denominator > LARGEST_DENOMINATOR:
-        # Texts of schedules could not hold it, and no measurement has so many digits.
-        raise InvalidInput(field, value, "has more than 45 digits", way_out)
+    if number.denominator > 10**MOST_DIGITS and Fraction(str(float(number))) != number:
+        raise InvalidInput(field, value, f"has more than {MOST_DIGITS} digits", way_out)
     return number
 
 

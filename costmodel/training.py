@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from .errors import InvalidInput
 from .flops import UNITS, Bill, exact_bill
@@ -152,7 +152,8 @@ def _step(
         if selection_work(model, side, schedule, counting).parameters:
             untrained.remove("selection")
             bounds.append(
-                "all products of the selection count as trained, because it has parameters"
+                "all products of the selection count as trained, because it has parameters; those of "
+                "a frozen part have no backward pass"
             )
     trained = [operator for operator in forward if operator.component not in untrained]
     if not training.frozen_encoder:
@@ -205,8 +206,9 @@ def _renamed(operator: Operator, what: str) -> Operator:
 
 def _image_readers(report: Report) -> frozenset[str]:
     """Return the encoders' operators whose input is the image."""
-    rest = [tower.stem[0] for tower in report.model.towers if tower.kind == "convolutional"]
-    return frozenset({"patch embedding", *(f"stem {row.name}" for row in rest)})
+    convolutional: list[Any] = [one for one in report.model.towers if one.kind == "convolutional"]
+    named = ([row.name for row in one.stem if hasattr(row, "name")] for one in convolutional)
+    return frozenset({"patch embedding", *(f"stem {names[0]}" for names in named)})
 
 
 def _readers(report: Report) -> tuple[frozenset[str], bool]:
@@ -216,6 +218,7 @@ def _readers(report: Report) -> tuple[frozenset[str], bool]:
     Also return whether the readers of all stages are known.
     """
     connector = report.model.connector
+    stage: Any
     chains = [("stage", connector.stages)]
     if connector.deepstack is not None:
         taps = connector.deepstack.encoder_layers

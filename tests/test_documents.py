@@ -90,7 +90,10 @@ def test_toml_examples_are_schedules(page, tmp_path):
     for block in re.findall(r"```toml\n(.*?)```", text, re.DOTALL):
         path = tmp_path / "plan.toml"
         path.write_text(block, encoding="utf-8")
-        assert len(read_schedule(path).stages) == len(tomllib.loads(block)["stages"])
+        tables = tomllib.loads(block)
+        schedule = read_schedule(path)
+        assert len(schedule.stages) == len(tables.get("stages", ()))
+        assert set(tables) <= {*schedule.primitives, "name", "rounding"}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

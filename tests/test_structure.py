@@ -112,6 +112,8 @@ COMMANDS = [
     ("ratio", "--model", "llava-1.5-7b", "--prune-layer", "2", "--keep", "0.5"),
     ("ratio", "--method", "fastv", "--model", "llava-1.5-7b"),
     ("cost", "--model", "qwen2.5-vl-7b", "--explain"),
+    ("cost", "--model", "gemma3-4b", "--new-tokens", "9"),
+    ("train", "--method", "pyramiddrop", "--model", "llava-1.5-7b", "--fixed-share", "0.5"),
     ("cost", "--method", "tome", "--model", "llava-1.5-7b", "--budget", "64"),
     ("models", "list"),
     ("models", "show", "llava-1.5-7b"),

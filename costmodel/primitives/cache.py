@@ -1,5 +1,6 @@
 """`cache`: what of the visual keys and values a generation stores and reads."""
 
+import math
 from fractions import Fraction
 from typing import Annotated, Self
 
@@ -117,6 +118,15 @@ def generated_read(kept: Fraction, first: int, last: int) -> int:
     (10, 6)
     """
     return sum_of_floors(kept, last) - sum_of_floors(kept, first - 1) + last - first + 1
+
+
+def choosing_forwards(rate: Fraction, first: int, last: int) -> int:
+    """Return how many of forwards `first` to `last` choose anew: of the first i, ⌈rate·i⌉ do.
+
+    >>> [choosing_forwards(Fraction(1, 3), step, step) for step in (1, 2, 3, 4)]
+    [1, 0, 0, 1]
+    """
+    return math.ceil(rate * last) - math.ceil(rate * (first - 1))
 
 
 def shrunk(shrink: Fraction, tokens: int, read: int, first: int, last: int) -> int:

@@ -333,5 +333,6 @@ class Vectors(LayerRule):
         for name, values in lists.items():
             if values is not None and len(values) != depth:
                 problem = f"has {len(values)} shares for a decoder of {depth} layers"
-                raise InvalidInput(name, None, problem, f"give {depth}")
+                given = "tokens" if getattr(self, name) is None else name
+                raise InvalidInput(given, None, problem, f"give {depth}")
         return tuple(values or _everywhere(_ALL, depth) for values in lists.values())

@@ -38,6 +38,7 @@ SYMBOLS = {
     "h_e": "its heads",
     "d_he": "its head size",
     "L_e": "its contributing layers",
+    "L_a": "all its layers, which released code that asks for attention maps keeps",
     "c": "its class tokens in each crop, 1 or 0",
     "crops": "crops, or frames, that pass it",
     "C": "tokens that leave the connector",

@@ -40,7 +40,7 @@ NAMED: dict[str, dict[str, Any]] = {
     # `output_attentions` keeps the maps of every encoder layer; they rank the dominant tokens.
     "visionzip": {
         "ideal": {"launches": "2"},
-        "released": {"launches": "2", "attention_map": "L_e * h_e * Q"},
+        "released": {"launches": "2", "attention_map": "L_a * h_e * Q"},
         "released_terms": (
             {
                 "name": "similarities to contextual tokens",

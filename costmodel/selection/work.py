@@ -176,6 +176,7 @@ def symbols(model: Model, plan: TokenPlan) -> dict[str, int]:
             "h_e": vision.attention.num_attention_heads,
             "d_he": vision.attention.head_dim,
             "L_e": vision.contributing_layers,
+            "L_a": vision.num_hidden_layers,
             "c": int(vision.class_token),
         }
     return values

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args, get_origin
 
 from ...costmodel.numeric import Spec
 from ...costmodel.schedule import Compress
@@ -58,13 +58,16 @@ class Form(NamedTuple):
         return frozenset(["kind", *named, *behind, *amounts])
 
     def completed(self, spec: type[Spec]) -> Form:
-        """Return the form with an option for every other field of the spec, by its name."""
+        """Return the form with words for every other field of the spec: its name, or choices."""
         options, flags = dict(self.options), dict(self.flags)
         for field, info in spec.model_fields.items():
             if field in self.covered:
                 continue
             word = field.replace("_", "-")
-            if info.annotation is bool:
+            choices = get_args(info.annotation) if get_origin(info.annotation) is Literal else ()
+            if choices:
+                flags.update({choice: (field, choice) for choice in choices})
+            elif info.annotation is bool:
                 flags[word] = (field, not info.default)
             else:
                 options[word] = (field, layers if field.endswith("layers") else _guess)
@@ -86,8 +89,6 @@ def _rule(kind: str, **parts: Any) -> Form:
     return Form("layers", kind=kind, **parts)
 
 
-#: Where `compress` acts.
-PLACES = ("after-connector", "before-connector", "instead-of-connector")
 FORMS: dict[str, Form] = {
     "name": Form("name", first=(("name", name),)),
     "input": Form("input", options=_named(share, "frames", "patches")),
@@ -95,14 +96,12 @@ FORMS: dict[str, Form] = {
     "encoder": Form(
         "encoder",
         first=(("", amount),),
-        flags={op: ("op", op) for op in ("keep", "merge", "unshuffle", "pool")},
         at=("first_layer", layer),
         needs_layer=True,
     ),
     "compress": Form(
         "compress",
         first=(("", amount),),
-        flags={where: ("at", where) for where in PLACES},
         plus=("extra", number),
     ),
     "keep": Form("stages", first=(("", kept),), at=("first_layer", place), needs_layer=True),
@@ -145,6 +144,7 @@ _HOME = "vlm_tokencost.costmodel.primitives"
 #: Specs of the statements that give one table, so that no field of theirs lacks a word.
 _SPECS = {
     "input": ".inputs:Input",
+    "encoder": ".encoding:EncoderStages",
     "cache": ".cache:Cache",
     "channels": ".widths:Channels",
     "bits": ".widths:Bits",
@@ -164,7 +164,11 @@ def form_of(keyword: str) -> Form | None:
         form = _rule(keyword)
     if not (form.kind or keyword in _SPECS or keyword == "compress"):
         return form
-    return form.completed(_spec(keyword, form))
+    completed = form.completed(_spec(keyword, form))
+    if keyword == "encoder":
+        options = {word: part for word, part in completed.options.items() if part[0] != "stages"}
+        completed = completed._replace(options=options)
+    return completed
 
 
 def _spec(keyword: str, form: Form) -> type[Spec]:

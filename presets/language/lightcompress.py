@@ -103,7 +103,9 @@ def open_lightcompress(path: str, field: str = "schedule") -> LightCompress:
     method = settings.get("method")
     if method in _BY_CONTENT:
         problem = f"says {method}, which leaves as many tokens as the content does"
-        raise InvalidInput(field, path, problem, "see `tokencost methods list`, or write a schedule")
+        raise InvalidInput(
+            field, path, problem, "see `tokencost methods list`, or write a schedule"
+        )
     if not isinstance(method, str) or method not in _METHODS:
         hint = suggestion(clip(method, 40), _METHODS).replace("known keys:", "choose from")
         raise InvalidInput(field, path, f"says {clip(method, 40)}, which is not known", hint)
@@ -182,7 +184,9 @@ class _Settings:
     def _count(self, key: str, value: Any, least: int) -> int:
         if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= 10**6:
             problem = f"is not a whole number from {least} to 1,000,000"
-            raise InvalidInput(key, value, problem if value is not None else "is missing", "give it")
+            raise InvalidInput(
+                key, value, problem if value is not None else "is missing", "give it"
+            )
         return value
 
     def _share(self, key: str, value: Any) -> float:

@@ -23,6 +23,7 @@ all of them. Shares that can be nothing else may be written either way (`subset 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, NamedTuple
 
 from ...costmodel import InvalidInput
@@ -131,6 +132,10 @@ def filled(value: Any, depth: int) -> Any:
     return value
 
 
+def _constant(value: Any, word: Word) -> Any:
+    return value
+
+
 def _open(value: Any) -> bool:
     if isinstance(value, Mapping):
         return any(_open(item) for item in value.values())
@@ -219,8 +224,8 @@ class _Parser:
             found.update(values)
 
         for field, reader in form.first:
-            sign = self.peek()
-            if form.at and field and sign is not None and sign.text == "@":
+            after = self.peek()
+            if form.at and field and after is not None and after.text == "@":
                 break  # `freeze @ 16` names no list
             put(field, reader, self.item(field or "an amount"))
         while (word := self.peek()) is not None and not self.ends(word):
@@ -234,7 +239,7 @@ class _Parser:
             elif word.text in form.flags:
                 self.next += 1
                 name, value = form.flags[word.text]
-                put(name, lambda _, value=value: value, word)
+                put(name, partial(_constant, value), word)
             else:
                 self.finish(keyword, form)
         if form.needs_layer and form.at is not None and form.at[0] not in found:

@@ -12,6 +12,7 @@ from ...costmodel.numeric import Spec
 from ...costmodel.schedule import Schedule, Stage, ratio_text
 from .forms import form_of
 
+
 def schedule_text_form(schedule: Schedule) -> str:
     """Return a schedule as the one line from which `parse_schedule` reads it back.
 

@@ -200,13 +200,14 @@ def test_equal_cost_by_brute_force(tokencost):
 
 
 def test_equal_cost_is_what_solve_finds(tokencost):
-    methods = "fastv,pyramiddrop,visionzip,divprune,tome"
-    found = rows(tokencost, *MODEL, "--methods", methods, "--equal-flops", "--target-ratio", "0.4")
+    methods, small = "fastv,pyramiddrop,divprune", (*MODEL, "--visual-tokens", 150)
+    goal = ("--target-ratio", "0.6")
+    found = rows(tokencost, *small, "--methods", methods, "--equal-flops", *goal)
     for name in methods.split(","):
-        words = ("solve", *MODEL, "--method", name, "--budget", "?", "--target-ratio", "0.4")
+        words = ("solve", *small, "--method", name, "--budget", "?", *goal)
         within = tokencost(*words, "--format", "json").json()["solutions"][0]
         assert found[name]["budget"] == within["value"]
-        assert found[name]["target"]["reached"] == within["amount"] <= 0.4
+        assert found[name]["target"]["reached"] == within["amount"] <= 0.6
 
 
 def test_equal_caches(tokencost):

@@ -34,7 +34,7 @@ WORKLOADS = st.builds(
     batch=st.integers(1, 2),
 )
 anything = settings(
-    max_examples=60,
+    max_examples=25,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
 )
@@ -301,6 +301,17 @@ KEEP_ALL = [
 ]
 
 
+#: Parts that a model has no place for, whatever their amounts.
+MISFITS = {
+    ("gemma3-4b", "cache"): "sliding windows",
+    ("gemma3-4b", "stream"): "sliding windows",
+    ("gemma3-4b", "input"): "takes whole crops",
+    ("gemma3-4b", "encoder"): "leaves no grid",
+    ("internvl3-8b", "encoder"): "leaves no grid",
+    ("qwen2.5-vl-7b", "encoder"): "no plain sequence over one crop",
+}
+
+
 @pytest.mark.parametrize("model", MODELS)
 @pytest.mark.parametrize("schedule", KEEP_ALL, ids=lambda one: "-".join(one.primitives))
 def test_keeping_all_is_the_dense_model(model, schedule):
@@ -308,7 +319,8 @@ def test_keeping_all_is_the_dense_model(model, schedule):
     try:
         report = evaluate(load_model(model), workload, schedule)
     except InvalidInput as error:
-        pytest.skip(str(error))
+        assert MISFITS[model, schedule.primitives[0]] in str(error)
+        return
     assert dict(costs(report)) == dict(costs(evaluate(load_model(model), workload, Schedule())))
     _same_counts(report.scheduled, plan(load_model(model), workload))
 

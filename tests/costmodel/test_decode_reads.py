@@ -127,6 +127,23 @@ def test_a_mixture_reads_its_expectation():
     assert read(asked(mixture=ways), 2) == LAYERS * TOKEN * expected
 
 
+@pytest.mark.parametrize(
+    "primitives",
+    [
+        {},
+        {"cache": {"stored": 0.25, "read": 0.1, "rescan": "3/7", "generated": "2/3"}},
+        {"cache": {"shrink": "1/9"}, "channels": {"value": 0.25}},
+    ],
+    ids=["dense", "reserve", "shrinking"],
+)
+def test_single_forwards_add_up(primitives):
+    report = asked(**primitives)
+    model, plan = report.model, report.scheduled
+    each = [decode_read_bytes(model, plan, step, step) for step in range(1, 21)]
+    assert read(report, 21) == sum(each)
+    assert decode_read_bytes(model, plan, 6, 20) == sum(each[5:])
+
+
 @pytest.mark.parametrize(("first", "last"), [(0, 1), (3, 2), (1.5, 2)])
 def test_forwards_that_do_not_exist(first, last):
     report = asked()

@@ -64,6 +64,15 @@ def test_a_trained_encoder():
     assert all(step.by_component()[part] == frozen.by_component()[part] for part in kept)
 
 
+def test_a_trained_convolutional_encoder():
+    report = asked("fastvlm-0.5b")
+    # Of 1024×1024 pixels the stem's first convolution, 3 → 96 of 3×3, has 512×512 positions, and
+    # no gradient of the image
+    first = 2 * 512**2 * 3 * 96 * 9
+    forward = report.bill().by_component()["vision"]
+    assert training_step(report, TRAINED_ENCODER).by_component()["vision"] == 3 * forward - first
+
+
 def test_a_schedule_is_active_in_the_step():
     report = asked(stages=[{"first_layer": 2, "ratio": 0.5}])
     step = training_step(report)
@@ -200,6 +209,19 @@ def test_pyramiddrop_hours_need_a_fixed_share(visual, ratio, dense, scheduled, s
     explained = explaining_share(gated, Fraction(scheduled, dense))
     assert explained is not None and round(float(explained), 2) == share
     assert gpu_hour_ratio(gated, explained) * dense == scheduled
+
+
+@pytest.mark.parametrize(("kept", "hours"), [(0.4, 204), (0.6, 240)])
+def test_the_fixed_share_of_one_setting_predicts_the_others(kept, hours):
+    # arXiv 2410.17247: LLaVA-NeXT trains 366 h, and 204, 218 and 240 h with λ = 0.4, 0.5 and 0.6;
+    # 0.2587 is what λ = 0.5 says (above), and the other two follow to 1.2 %
+    workload = Workload(visual_tokens=2880, text_tokens=0)
+    kept = Fraction(str(kept))
+    stages = [{"first_layer": 8 * stage, "ratio": kept**stage} for stage in (1, 2, 3)]
+    report = evaluate(load_model("llava-1.5-7b"), workload, Schedule(stages=stages))
+    ratio = Fraction(report.total("gated"), report.total("gated", scheduled=False))
+    predicted = 366 * gpu_hour_ratio(ratio, Fraction("0.2587"))
+    assert float(predicted) == pytest.approx(hours, rel=0.012)
 
 
 def test_any_share_explains_what_does_not_change():

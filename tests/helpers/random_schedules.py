@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from fractions import Fraction
-from typing import Any
+from typing import Any, get_args
 
 from hypothesis import strategies as st
-from vlm_tokencost.costmodel import Schedule
-from vlm_tokencost.costmodel.primitives.layers import LAYER_RULES
-from vlm_tokencost.presets.language.forms import PLACES
+from vlm_tokencost.costmodel import Compress, Schedule
+from vlm_tokencost.costmodel.numeric import Spec
+from vlm_tokencost.costmodel.primitives.encoding import EncoderStages
+from vlm_tokencost.costmodel.primitives.layers import LAYER_RULES, Profile
 
 COUNTS = st.integers(0, 10**9)
 POSITIVES = st.integers(1, 10**9)
@@ -32,6 +33,10 @@ def table(required: dict[str, Any], **optional: Any) -> st.SearchStrategy[dict[s
     return st.fixed_dictionaries(required, optional=optional)
 
 
+def choices(spec: type[Spec], field: str) -> st.SearchStrategy[str]:
+    return st.sampled_from(get_args(spec.model_fields[field].annotation))
+
+
 AMOUNT = st.one_of(table({"tokens": POSITIVES}), table({"ratio": RATIOS}))
 
 
@@ -41,7 +46,7 @@ def joined(*parts: st.SearchStrategy[dict[str, Any]]) -> st.SearchStrategy[dict[
 
 COMPRESS = joined(
     AMOUNT,
-    table({}, extra=COUNTS, at=st.sampled_from(PLACES)),
+    table({}, extra=COUNTS, learned=COUNTS, at=choices(Compress, "at")),
 )
 STAGE = joined(st.one_of(AMOUNT, st.just({"withdraw": True})), table({"first_layer": LAYERS}))
 ENCODER_STAGES = st.builds(
@@ -55,7 +60,7 @@ ENCODER_STAGES = st.builds(
         max_size=3,
         unique_by=lambda stage: stage["first_layer"],
     ),
-    st.sampled_from(["keep", "merge", "unshuffle", "pool"]),
+    choices(EncoderStages, "op"),
 )
 ENCODER = st.one_of(
     table({"merged_per_layer": st.one_of(COUNTS, st.lists(COUNTS, max_size=5))}), ENCODER_STAGES
@@ -63,7 +68,7 @@ ENCODER = st.one_of(
 RULES: dict[str, st.SearchStrategy[dict[str, Any]]] = {
     "profile": table(
         {
-            "curve": st.sampled_from(["step", "linear", "exponential", "sigmoid", "cosine"]),
+            "curve": choices(Profile, "curve"),
             "ratio": SHARES,
         },
         layer=LAYERS,
@@ -92,7 +97,7 @@ CACHE = st.one_of(
         table(
             {},
             **one,
-            read=SHARES,
+            **other,
             first_layer=LAYERS,
             focal_layers=LAYER_LISTS,
             generated=RATIOS,
@@ -100,6 +105,7 @@ CACHE = st.one_of(
             rescan=SHARES,
         )
         for one in ({"stored": SHARES}, {"stored_tokens": COUNTS})
+        for other in ({"read": SHARES}, {"read_tokens": COUNTS})
     )
 )
 TERM = st.one_of(
@@ -124,9 +130,25 @@ TERM = st.one_of(
             "intermediate_size": EXPRESSIONS,
         },
         gated=st.booleans(),
+        sequences=EXPRESSIONS,
+    ),
+    table(
+        {
+            "name": NAMES,
+            "kind": st.just("scores"),
+            "queries": EXPRESSIONS,
+            "keys": EXPRESSIONS,
+            "heads": EXPRESSIONS,
+            "size": EXPRESSIONS,
+        }
     ),
 )
-FOOTPRINT = table({}, launches=EXPRESSIONS, attention_map=EXPRESSIONS)
+FOOTPRINT = table(
+    {},
+    launches=EXPRESSIONS,
+    attention_map=EXPRESSIONS,
+    per=st.sampled_from(["prefill", "reduction"]),
+)
 DESCRIBED = table(
     {"name": NAMES, "computes": st.text(st.characters(exclude_categories=["Cs"]), max_size=30)},
     terms=st.lists(TERM, max_size=2),

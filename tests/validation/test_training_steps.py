@@ -97,7 +97,7 @@ def test_a_schedule_is_active(driver_of: DriverOf, case: Case) -> None:
     assert (step.forward.total, step.total) == expected
 
 
-# --- Recomputation, in a small model on the CPU -----------------------------------------------------
+# --- Recomputation, in a small model on the CPU ---------------------------------------------------
 
 FIGURES = {
     "vision_config": {
@@ -139,8 +139,8 @@ def small_step(reentrant: bool | None, early_stop: bool = True) -> int:
     model.train()
     model.model.vision_tower.requires_grad_(False)
     if reentrant is not None:
-        words = {"gradient_checkpointing_kwargs": {"use_reentrant": reentrant}}
-        model.model.language_model.gradient_checkpointing_enable(**words)
+        words = {"activation_checkpointing_kwargs": {"use_reentrant": reentrant}}
+        model.model.language_model.activation_checkpointing_enable(**words)
     ids = torch.tensor([[1, 2, 3] + [127] * 16 + [4, 5]])
     images = torch.randn(1, 3, 28, 28)
     with FlopCounterMode(display=False) as counter, set_checkpoint_early_stop(early_stop):

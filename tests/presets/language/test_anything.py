@@ -10,14 +10,13 @@ from vlm_tokencost.presets import load_model
 from vlm_tokencost.presets.language import (
     open_written,
     parse_schedule,
-    read_text,
     schedule_text_form,
 )
 from vlm_tokencost.presets.language.forms import keywords
 
 LLAVA = load_model("llava-1.5-7b")
 WORDS = st.one_of(
-    st.sampled_from([*keywords(), *"|()@+:/{}\"", "0.5", "1", "64", "1/2", "50%", "3,5-9", "2-"]),
+    st.sampled_from([*keywords(), *'|()@+:/{}"', "0.5", "1", "64", "1/2", "50%", "3,5-9", "2-"]),
     st.sampled_from(["stored", "read", "dense", "skip", "1*8,0.5", "none", "nan", "1e-400", "-1"]),
     st.text(max_size=6),
 )

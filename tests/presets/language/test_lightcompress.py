@@ -128,7 +128,7 @@ def test_the_choice_is_priced_where_a_rule_fits(opened):
     ],
 )
 def test_methods_that_are_not_known_are_refused_by_name(opened, special, words):
-    with pytest.raises(InvalidInput, match="method.yml says ") as caught:
+    with pytest.raises(InvalidInput, match=r"method\.yml says ") as caught:
         opened(special)
     assert words in str(caught.value)
 
@@ -174,7 +174,7 @@ def test_files_are_about_one_crop(opened):
 def test_files_that_are_something_else(tmp_path, text, words):
     path = tmp_path / "method.yaml"
     path.write_text(text)
-    with pytest.raises(InvalidInput, match="method.yaml") as caught:
+    with pytest.raises(InvalidInput, match=r"method\.yaml") as caught:
         open_written(str(path))
     assert words in str(caught.value)
 

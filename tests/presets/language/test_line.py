@@ -165,3 +165,6 @@ def test_a_rule_without_words_of_its_own_takes_its_fields():
     rule = parse_schedule("profile linear 0 least 0.1 full-above 0.9").layers[0]
     assert (rule.least, rule.full_above) == (Fraction(1, 10), Fraction(9, 10))
     assert parse_schedule("input crops 3").input.crops == 3
+    assert parse_schedule("cache read-tokens 64").cache.read_tokens == 64
+    compress = parse_schedule("compress 64 instead-of-connector + 1 learned 5").compress
+    assert (compress.at, compress.extra, compress.learned) == ("instead-of-connector", 1, 5)

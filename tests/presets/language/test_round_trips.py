@@ -7,8 +7,9 @@ from fractions import Fraction
 
 import pytest
 from hypothesis import HealthCheck, given, settings
-from random_schedules import SCHEDULES
+from random_schedules import PARTS, SCHEDULES, mixtures
 from vlm_tokencost.costmodel import Schedule
+from vlm_tokencost.costmodel.numeric import Spec
 from vlm_tokencost.presets import read_schedule
 from vlm_tokencost.presets.language import parse_schedule, schedule_text_form, schedule_toml
 
@@ -46,6 +47,35 @@ def test_a_file_of_the_toml_is_read_back(tmp_path):
     path = tmp_path / "written.toml"
     path.write_text(schedule_toml(schedule))
     assert read_schedule(path) == schedule
+
+
+def test_every_field_is_drawn():
+    """A field that a spec gains must be drawn too, or the tests above prove nothing of it."""
+    drawn: dict[type, set[str]] = {}
+
+    def visit(spec):
+        for name in type(spec).model_fields:
+            value = getattr(spec, name)
+            default = type(spec).model_fields[name].get_default(call_default_factory=True)
+            if value != default:
+                drawn.setdefault(type(spec), set()).add(name)
+            for part in value if isinstance(value, tuple) else (value,):
+                if isinstance(part, Spec):
+                    visit(part)
+
+    def draw(name, values):
+        @settings(max_examples=300, deadline=None, database=None, derandomize=True)
+        @given(value=values)
+        def drawing(value):
+            visit(Schedule(**{name: value}))
+
+        drawing()
+
+    for name, values in {**PARTS, "mixture": mixtures()}.items():
+        draw(name, values)
+    for spec, fields in drawn.items():
+        # the kind of a rule is its default
+        assert spec.model_fields.keys() - fields <= {"kind"}, spec.__name__
 
 
 WRITTEN = {

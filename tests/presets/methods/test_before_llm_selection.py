@@ -17,7 +17,7 @@ LLAVA, NEXT, VIDEO = "llava-1.5-7b", "llava-next-vicuna-7b", "llava-next-video-7
 QWEN = "qwen2.5-vl-7b"
 #: One query row over a crop, and all rows, in one encoder layer; maps of one and of all layers.
 ROW, FULL = 577 * 1024, 577 * 577 * 1024
-MAP, MAPS = 16 * 577**2, 23 * 16 * 577**2
+MAP, MAPS = 16 * 577**2, 24 * 16 * 577**2
 D, M = 4096, 11008
 
 

@@ -282,9 +282,9 @@ def test_parameters_of_selections():
 #: method → MACs of the released selection, and entries of attention maps
 RELEASED = {
     # eager maps of 23 encoder layers, in three of four steps; no products beside them
-    "sp-vla": (0, 23 * 16 * 249_697),
+    "sp-vla": (0, 24 * 16 * 249_697),
     # queries, keys and values of 160 tokens again
-    "vscan": (480 * 96 * 4096 + 3 * 160 * 4096**2 + 160 * 4096, 23 * 16 * 577**2),
+    "vscan": (480 * 96 * 4096 + 3 * 160 * 4096**2 + 160 * 4096, 24 * 16 * 577**2),
     "pact": (3 * 576 * 4096**2 + 576 * 4096 + 316**2 * 4096, 0),
     # the map of the first stage is the largest: 640 tokens
     "sparsevlm-v2": (576 * 4096 * TEXT, 32 * 640**2),
@@ -305,7 +305,7 @@ NAMED = {
     # 576, 288 and 144 visual tokens before the stages
     "pyramiddrop": ((640 + 352 + 208) * (3 * 4096**2 + 4096), 3, 0),
     # 577 − 221 tokens are left for ⌊10 · 221 / 64⌋ = 34 contextual ones
-    "visionzip": (356 * 34 * 64, 2, 23 * 16 * 577**2),
+    "visionzip": (356 * 34 * 64, 2, 24 * 16 * 577**2),
     "divprune": (576**2 * 4096, 56, 0),
     # 577, 561, …, 209 in 24 blocks: odd against even tokens; the LLM waits for 23 of them, and the
     # first block has the largest map
