@@ -139,7 +139,13 @@ class Request:
         ),
     ] = None
     schedule: Annotated[
-        Text, option(SCHEDULE, "--schedule", "Schedule file (TOML) with explicit stages.", "FILE")
+        Text,
+        option(
+            SCHEDULE,
+            "--schedule",
+            "A TOML or LightCompress file, or one line such as 'compress 64 | keep 0.5 @ 16'.",
+            "FILE|TEXT",
+        ),
     ] = None
     rounding: Annotated[
         Text,

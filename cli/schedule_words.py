@@ -9,7 +9,6 @@ from ..costmodel.numeric import Spec
 from ..costmodel.schedule import EncoderMerge, ratio_text
 from .units import compact, ranges
 
-
 #: Where a schedule compresses, in words.
 PLACES = {
     "after-connector": "after the connector",

@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from ..costmodel import formulas
 from ..costmodel.plan import alike
 from ..costmodel.report import Report
 from ..costmodel.schedule import Stage, ratio_text
+from ..costmodel.tokenplan import TokenPlan, decode_reads
 from .encoder_working import Steps, encoder_steps
 from .units import ranges
 
@@ -153,20 +153,39 @@ def _decode_steps(report: Report) -> Steps:
     plan, forwards, lines = report.scheduled, report.workload.new_tokens - 1, []
     if not forwards:
         return []
-    windows = [layer.window for layer in plan.layout]
+    if plan.branches:
+        return [(f"keys of {forwards} decode forwards", "those of each way, times its probability")]
     runs = [layer.generates and layer.self_attention for layer in plan.layout]
-    for layers, (kept, window, runs_here) in alike(zip(plan.kv_read, windows, runs, strict=True)):
+    windows = [layer.window for layer in plan.layout]
+    for layers, (kept, visual, window, runs_here) in alike(
+        zip(plan.kv_read, plan.visual_read, windows, runs, strict=True)
+    ):
         if not runs_here:
             continue
         what = f"keys of {forwards} decode forwards, layers {ranges(layers)}"
+        total, _ = decode_reads(plan, layers[0], 1, forwards)
         if window is not None and kept + forwards > window:
-            total = sum(min(kept + step, window) for step in range(1, forwards + 1))
             text = f"Σ min({kept} + i, {window}), i = 1 to {forwards}, = {total}"
-        else:
-            total = formulas.decode_pairs(kept, 1, forwards, forwards)
+        elif plan.cache is None or (plan.cache.generated == 1 and not plan.cache.shrink):
             text = f"{forwards} · {kept} + (1 + {forwards}) · {forwards} / 2 = {total}"
+        else:
+            text = f"{_cached_keys(plan, kept, visual, forwards)} = {total}"
         lines.append((what, text))
     return lines
+
+
+def _cached_keys(plan: TokenPlan, kept: int, visual: int, forwards: int) -> str:
+    """Return the keys of decode forwards that keep or read fewer tokens, summed over i."""
+    cache, own = plan.cache, f"(1 + {forwards}) · {forwards} / 2"
+    if cache.generated != 1:
+        own = f"Σ (⌊{ratio_text(cache.generated)} · (i − 1)⌋ + 1)"
+    if not cache.shrink:
+        return f"{forwards} · {kept} + {own}"
+    each = ratio_text(cache.shrink * plan.entering_visual_tokens)
+    return (
+        f"{forwards} · {kept - visual} + Σ max(0, {visual} − ⌊{each} · (i − 1)⌋) + {own}, "
+        f"i = 1 to {forwards},"
+    )
 
 
 def _amount(stage: Stage, entering: int, left: int, rounding: str) -> str:

@@ -68,6 +68,6 @@ def _refuse_misfits(model: Model, schedule: Schedule) -> None:
             problem = f"does not fit {model.id}, whose layers have sliding windows"
             raise InvalidInput(name, None, problem, "use `stages` or `compress`")
     latent = any(block.attention and block.attention.kind == "latent" for block in decoder.blocks)
-    if latent and channels is not None and (channels.key, channels.value) != (1, 1):
+    if latent and narrow:
         problem = f"does not fit {model.id}, which caches latents instead of keys and values"
         raise InvalidInput("channels", None, problem, "leave `key` and `value` out")

@@ -168,6 +168,9 @@ def selection_rule(value: object) -> Any:
             hint = suggestion(value, names).replace("known keys:", "choose from")
             raise InvalidInput("", value, "is not a choice", hint)
         return value
+    if not isinstance(value, Mapping | Spec):
+        hint = f"name one of {', '.join(get_args(RuleName))}, or describe a rule"
+        raise InvalidInput("", str(value), "is neither a rule's name nor its description", hint)
     return lazily(".selection.described:Described")(value)
 
 

@@ -152,8 +152,8 @@ def _step(
         if selection_work(model, side, schedule, counting).parameters:
             untrained.remove("selection")
             bounds.append(
-                "all products of the selection count as trained, because it has parameters; those of "
-                "a frozen part have no backward pass"
+                "all products of the selection count as trained, because it has parameters; those "
+                "of a frozen part have no backward pass"
             )
     trained = [operator for operator in forward if operator.component not in untrained]
     if not training.frozen_encoder:

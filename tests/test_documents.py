@@ -45,7 +45,17 @@ def printed(command: str, folder: Path) -> str:
 def test_documents_show_commands():
     assert len(EXAMPLES) >= 8
     shown = {param.values[0].split()[1] for param in EXAMPLES}
-    assert shown >= {"ratio", "cost", "plot", "validate", "methods", "models"}
+    assert shown >= {
+        "ratio",
+        "cost",
+        "plot",
+        "validate",
+        "methods",
+        "models",
+        "compare",
+        "solve",
+        "train",
+    }
 
 
 @pytest.mark.parametrize(("command", "output"), EXAMPLES)

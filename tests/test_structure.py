@@ -108,6 +108,8 @@ def modules_after(*words: str, status: int = 0) -> set[str]:
     return set(json.loads(run.stderr.splitlines()[-1]))
 
 
+SOLVED = ("--model", "llava-1.5-7b", "--prune-layer", "2", "--keep", "free")
+SOLVED = (*SOLVED, "--target-ratio", "0.45")
 COMMANDS = [
     ("ratio", "--model", "llava-1.5-7b", "--prune-layer", "2", "--keep", "0.5"),
     ("ratio", "--method", "fastv", "--model", "llava-1.5-7b"),
@@ -115,6 +117,8 @@ COMMANDS = [
     ("cost", "--model", "gemma3-4b", "--new-tokens", "9"),
     ("train", "--method", "pyramiddrop", "--model", "llava-1.5-7b", "--fixed-share", "0.5"),
     ("cost", "--method", "tome", "--model", "llava-1.5-7b", "--budget", "64"),
+    ("compare", "--model", "llava-1.5-7b", "--methods", "fastv,tome"),
+    ("solve", *SOLVED),
     ("models", "list"),
     ("models", "show", "llava-1.5-7b"),
     ("methods", "list"),

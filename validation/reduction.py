@@ -37,7 +37,9 @@ class Reduction(NamedTuple):
         compress = schedule.compress
         merged = plan.merged_per_crop
         left = None if any(merged) else plan.dense_visual_tokens
-        compressed = None if compress is None or entering == left else (entering, compress.at)
+        compressed = None
+        if compress is not None and entering != left and compress.at != "instead-of-connector":
+            compressed = (entering, compress.at)
         return cls(
             merged if any(merged) else (), compressed, plan.visual, entering, schedule.selection
         )
@@ -104,6 +106,9 @@ def _refuse_unrun(schedule: Schedule) -> None:
         raise InvalidInput("selection", rule.name, "is a rule without operators to run", way_out)
     if not isinstance(schedule.encoder, EncoderMerge | None):
         raise InvalidInput("encoder", None, "has stages that no forward pass runs yet", way_out)
+    if schedule.compress is not None and schedule.compress.at == "instead-of-connector":
+        problem = "names a connector that no forward pass runs"
+        raise InvalidInput("compress.at", schedule.compress.at, problem, way_out)
     for name in ("extra", "learned"):
         if schedule.compress is not None and getattr(schedule.compress, name):
             problem = "has no operator that makes them"

@@ -265,7 +265,8 @@ def _dart(settings: _Settings, case: Case, model: Model) -> Fields:
     each = int(case.visual_tokens * (1 - settings.share("reduction_ratio")) / pivots)
     if settings.has("max_num_trunction"):
         each = settings.count("max_num_trunction") // pivots
-    return _stage(settings.count("pruning_loc"), image + (image + text) * each)
+    fields = _stage(settings.count("pruning_loc"), image + (image + text) * each)
+    return fields if (image, text) == (4, 4) else {**fields, "selection": None}
 
 
 def _visionzip(settings: _Settings, case: Case, model: Model) -> Fields:
@@ -303,7 +304,10 @@ def _fastervlm(settings: _Settings, case: Case, model: Model) -> Fields:
 
 
 def _vispruner(settings: _Settings, case: Case, model: Model) -> Fields:
-    return {"compress": {"tokens": _removed("prune_ratio")(settings, _one_crop(case))}}
+    fields: Fields = {"compress": {"tokens": _removed("prune_ratio")(settings, _one_crop(case))}}
+    # The preset's rounds are those of half of the tokens.
+    half = settings.has("important_ratio") and settings.share("important_ratio") == 0.5
+    return fields if half else {**fields, "selection": None}
 
 
 def _divprune(settings: _Settings, case: Case, model: Model) -> Fields:

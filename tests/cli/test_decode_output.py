@@ -124,3 +124,31 @@ def test_layers_have_their_lengths(tokencost, focal):
     assert all(
         row["scheduled_kv_tokens"] is None for row in layers if row["component"] != "decoder"
     )
+
+
+def test_keys_of_all_forwards_are_explained(tokencost, focal, tmp_path):
+    def steps(schedule):
+        words = ("--schedule", schedule, "--new-tokens", 9, "--explain", "--format", "json")
+        answer = tokencost("cost", "--model", "llava-1.5-7b", *words).json()
+        priced = {
+            row["layers"]: row["total"]
+            for row in answer["terms"]
+            if row["side"] == "scheduled"
+            and row["phase"].startswith("decode forwards")
+            and row["term"] == "scores and values"
+        }
+        return [text for name, text in answer["token_steps"].items() if "keys of" in name], priced
+
+    # 1 + 1 + 2 + 2 + 3 + 3 + 4 + 4 = 20 generated tokens; 2·32·(128 + 128) FLOP a key and layer
+    texts, priced = steps(focal[-1])
+    own = "Σ (⌊0.5 · (i − 1)⌋ + 1)"
+    assert texts == [f"8 · 640 + {own} = 5140", f"8 · 92 + {own} = 756"]
+    assert priced == {"0, 10": 2 * 5140 * 16_384, "1–9, 11–31": 30 * 756 * 16_384}
+    # 576, 432, 288, 144, 0, … visual tokens
+    path = tmp_path / "shrinking.toml"
+    path.write_text("[cache]\nshrink = 0.25\n")
+    texts, priced = steps(path)
+    total = 1440 + 8 * 64 + 36
+    text = "8 · 64 + Σ max(0, 576 − ⌊144 · (i − 1)⌋) + (1 + 8) · 8 / 2, i = 1 to 8,"
+    assert texts == [f"{text} = {total}"]
+    assert priced == {"0–31": 32 * total * 16_384}

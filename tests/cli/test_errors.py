@@ -102,7 +102,7 @@ def test_ratio_explains_a_mistake(tokencost, words, fragments):
 #: (all words, fragments)
 ELSEWHERE = {
     "command": (("rato",), ("rato", "did you mean ratio?")),
-    "command unlike any": (("xyzzy",), ("xyzzy", "ratio, cost, plot, validate, models")),
+    "command unlike any": (("xyzzy",), ("xyzzy", "commands: ratio, cost")),
     "group without command": (("models",), ("tokencost models --help",)),
     "plot unknown": (("plot", "layer"), ("layer", "layers")),
     "plot without output": (("plot", "layers", *MODEL), ("--output", "PNG")),

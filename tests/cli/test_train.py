@@ -23,6 +23,13 @@ def asked(tokencost, *words):
     return answer
 
 
+def test_the_question_reads_as_in_other_commands():
+    path = Path(__file__).parents[2] / "docs" / "schemas" / "cost.schema.json"
+    cost = json.loads(path.read_text())["properties"]
+    for name in ("workload", "counting", "schedule", "unverified"):
+        assert SCHEMA["properties"][name] == cost[name], "update train.schema.json"
+
+
 def test_a_step_by_component_and_purpose(tokencost):
     exact = asked(tokencost, *LLAVA)["conventions"]["exact"]
     # 640 tokens: linears and attention of 32 layers, three times; see test_training.py

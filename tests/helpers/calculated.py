@@ -199,9 +199,7 @@ def average(schedule: dict[str, Any], tokens: int = 576) -> Fraction:
     return asked(LLAVA, tokens, schedule).scheduled.average_visual_tokens
 
 
-def kv(
-    model: str, tokens: int, schedule: dict[str, Any] | None = None, text: int = 0
-) -> Fraction:
+def kv(model: str, tokens: int, schedule: dict[str, Any] | None = None, text: int = 0) -> Fraction:
     """Return the bytes of keys and values after the prefill."""
     report = asked(model, tokens, schedule, text)
     return Fraction(kv_cache_bytes(report.model, report.scheduled))

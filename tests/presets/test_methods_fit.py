@@ -95,8 +95,14 @@ def test_every_described_method_fits_every_model_or_says_why(name, model_id):
         fields = refusing_fields(model, set(usual.primitives), described)
         fields |= {"budget", "compress", "stages"} if few else set()
         if model.decoder.num_hidden_layers < 16:
-            fields |= {"budget", "stages", "layers", "cache"}  # stages collide, or are beyond the last layer
-        if usual.encoder and any(side % 2 for crop in dense.visual_input.crops for side in crop):
+            fields |= {
+                "budget",
+                "stages",
+                "layers",
+                "cache",
+            }  # stages collide, or are beyond the last layer
+        odd = any(side % 2 for crop in dense.visual_input.crops for side in crop)
+        if usual.encoder and odd:
             fields |= {"encoder"}  # no squares of patches fit
         fields |= {"compress"} if usual.encoder and usual.compress else set()  # few are left
         assert error.field.partition(".")[0] in fields, str(error)

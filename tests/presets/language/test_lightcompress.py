@@ -5,7 +5,7 @@ import sys
 import pytest
 from vlm_tokencost.costmodel import InvalidInput, Workload, evaluate, plan
 from vlm_tokencost.costmodel.errors import MissingExtra
-from vlm_tokencost.presets import load_model
+from vlm_tokencost.presets import load_method, load_model
 from vlm_tokencost.presets.language import open_written
 
 LLAVA = load_model("llava-1.5-7b")
@@ -115,6 +115,17 @@ def test_the_choice_is_priced_where_a_rule_fits(opened):
     report = evaluate(LLAVA, Workload(), visionzip.fitted(LLAVA, Workload()))
     macs = 577 * 1024 + (577 - 222) * 30 * 64
     assert report.bill("exact").by_component()["selection"] == 2 * macs
+
+
+def test_the_preset_s_rule_prices_the_preset_s_settings_alone(opened):
+    dart = "method: DART, pruning_loc: 2, reduction_ratio: 0.778, pivot_image_token: {}"
+    vispruner = "method: VisPruner, prune_ratio: 0.778, important_ratio: {}"
+    for special, form, same, other in ((dart, INNER, 4, 8), (vispruner, VISION, 0.5, 0.75)):
+        known = opened(special.format(same), form).fitted(LLAVA, Workload())
+        unknown = opened(special.format(other), form).fitted(LLAVA, Workload())
+        assert known.selection == load_method(known.name.split()[1].lower()).selection
+        assert unknown.selection is None
+        assert unknown.name.endswith(", choice not priced")
 
 
 @pytest.mark.parametrize(
