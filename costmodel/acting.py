@@ -67,6 +67,10 @@ def _refuse_misfits(model: Model, schedule: Schedule) -> None:
         if windows and getattr(schedule, name):
             problem = f"does not fit {model.id}, whose layers have sliding windows"
             raise InvalidInput(name, None, problem, "use `stages` or `compress`")
+    narrow = channels is not None and (channels.key, channels.value) != (1, 1)
+    if windows and narrow:
+        problem = f"does not fit {model.id}, whose layers have sliding windows"
+        raise InvalidInput("channels", None, problem, "leave `key` and `value` out")
     latent = any(block.attention and block.attention.kind == "latent" for block in decoder.blocks)
     if latent and narrow:
         problem = f"does not fit {model.id}, which caches latents instead of keys and values"

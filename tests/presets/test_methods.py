@@ -19,7 +19,7 @@ from vlm_tokencost.costmodel import (
     plan,
 )
 from vlm_tokencost.costmodel.selection import recycling
-from vlm_tokencost.presets import list_methods, load_method, load_model, method
+from vlm_tokencost.presets import load_method, load_model, method
 
 LLAVA = load_model("llava-1.5-7b")
 NEXT = "llava-next-vicuna-7b"

@@ -9,9 +9,10 @@ EXPECTED = (
     "sparsevlm-v2 pyramiddrop visionzip eventprune rotatek learnpruner vispco dstp dualcomp "
     "adaspark sppruner lrcp coast llava-uhd-v4 videorouter geo3dpruner quota points-long desap "
     "hawk codecsight forestprune fastocr omnirefine evocomp aot llava-prumerge "
-    "llava-prumerge-plus hired dart fastervlm vispruner cdpruner holov scope mmtok mustdrop fitprune g-prune "
-    "prunevid dycoke fastvid holitom framefusion vidcom2 aim st3 zipvl vtw shortv hidrop p-mod "
-    "tokencarve atp-llava dynamic-llava llava-mini m3 voco-llama flashsloth visiontrim "
+    "llava-prumerge-plus hired dart fastervlm vispruner cdpruner holov scope mmtok mustdrop "
+    "fitprune g-prune prunevid dycoke fastvid holitom framefusion vidcom2 aim st3 zipvl vtw "
+    "shortv hidrop p-mod tokencarve atp-llava dynamic-llava llava-mini m3 voco-llama flashsloth "
+    "visiontrim "
 )
 
 
