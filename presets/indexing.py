@@ -1,13 +1,14 @@
-"""Writes the index of all model presets: `python -m vlm_tokencost.presets.indexing`."""
+"""Writes index and lines of all presets: `python -m vlm_tokencost.presets.indexing`."""
 
 from __future__ import annotations
 
 import json
 
 from ..costmodel import Model, Workload, model_parameters, plan
+from .built import NAME as BUILT
 from .files import replace
 from .index import NAME, Entry
-from .loader import MODELS, load_file
+from .loader import MODELS, built_lines, load_file
 
 
 def entry_of(model: Model, file: str) -> Entry:
@@ -38,5 +39,11 @@ def index_text() -> str:
     return "[\n" + ",\n".join(lines) + "\n]\n"
 
 
+def built_text() -> str:
+    """Return the lines of all models as they should be."""
+    return "\n".join(built_lines()) + "\n"
+
+
 if __name__ == "__main__":
     replace(MODELS / NAME, index_text().encode())
+    replace(MODELS / BUILT, built_text().encode())

@@ -7,12 +7,12 @@ those override the part's, table by table; sources add up.
 
 from __future__ import annotations
 
-import tomllib
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from ..costmodel import InvalidInput, Model, TokencostError, UnknownName
+from .built import built, line
 from .index import Entry, file_of, read_index
 
 MODELS = Path(__file__).parent / "models"
@@ -33,6 +33,9 @@ def load_model(model_id: str) -> Model:
     """
     if not isinstance(model_id, str):
         raise InvalidInput("model", model_id, "is not a model id", "see `tokencost models list`")
+    table = built(MODELS, model_id)
+    if table is not None:
+        return Model(**table)
     for path in _candidates(model_id):
         # Only files that name the model are parsed: start-up does not grow with the presets.
         if model_id in path.read_text(encoding="utf-8"):
@@ -79,19 +82,43 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _parsed(path: Path, text: str) -> dict[str, Any]:
+    import tomllib  # a command's model is read from its line
+
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise TokencostError(f"{path.name}: is not TOML: {error}") from None
 
 
-def _build(path: Path, model_id: str, content: dict[str, Any]) -> Model:
+def built_lines() -> list[str]:
+    """Return the lines of `built`, one for each preset."""
+    lines = []
+    for path in _family_files():
+        content = _read(path)
+        for model_id in content["models"]:
+            data = _filled(model_id, content)
+            own = {**content["family"], **content["models"][model_id]}
+            parts = [
+                PARTS / f"{_file_of(section)}.toml"
+                for section, part in own.items()
+                if isinstance(part, dict) and "base" in part
+            ]
+            lines.append(line(model_id, (path, *dict.fromkeys(parts)), data))
+    return lines
+
+
+def _filled(model_id: str, content: dict[str, Any]) -> dict[str, Any]:
+    """Return a model's table with its family's keys and its parts."""
     data = {**_merged(content["family"], content["models"][model_id]), "id": model_id}
+    for section, part in data.items():
+        if isinstance(part, dict) and "base" in part:
+            data[section] = _with_base(section, part)
+    return data
+
+
+def _build(path: Path, model_id: str, content: dict[str, Any]) -> Model:
     try:
-        for section, part in data.items():
-            if isinstance(part, dict) and "base" in part:
-                data[section] = _with_base(section, part)
-        return Model(**data)
+        return Model(**_filled(model_id, content))
     except InvalidInput as error:
         raise TokencostError(
             f"{path.name}: {error.sentence(f'{model_id}.{error.field}')}"
