@@ -33,6 +33,15 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "train",
         "Price a training step with a schedule active: forward, backward, GPU hours.",
     ),
+    "memory": ("memory", "Price peak memory phase by phase, and what fits a device or several."),
+    "latency": (
+        "latency",
+        "Price time on a device: first token, decode, end to end, as intervals.",
+    ),
+    "crossover": (
+        "crossover",
+        "Find the shortest sequence or smallest batch from which on a schedule is faster.",
+    ),
     "plot": ("plot", "Draw cost-vs-layer curves as PNG, SVG or PDF."),
     "validate": (
         "validate",
@@ -43,6 +52,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "List the models that are known, show and compare their figures, import others.",
     ),
     "methods": ("methods", "List the reduction methods that are known, and show their settings."),
+    "devices": (
+        "devices",
+        "List the devices that are known, show their peaks, memory and efficiency.",
+    ),
 }
 
 

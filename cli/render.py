@@ -43,7 +43,8 @@ def as_table(document: Document, *, plain: bool = False) -> str:
             console.print(Text(table.title, style="bold"))
         shown = RichTable(box=SIMPLE_HEAD)
         for column in table.columns:
-            shown.add_column(column.header, justify=column.align, no_wrap=True)
+            # A unit such as [ms] is no markup.
+            shown.add_column(Text(column.header), justify=column.align, no_wrap=True)
         for row in table.rows:
             shown.add_row(*[Text(cell) for cell in row])
         console.print(shown)

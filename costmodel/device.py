@@ -1,5 +1,6 @@
 """What a device can do at most, and how much of it software is seen to reach."""
 
+import re
 from fractions import Fraction
 from typing import Annotated, Any, Literal, Self
 
@@ -29,6 +30,8 @@ def _positive(value: Any) -> Fraction:
     try:
         if isinstance(value, bool) or (isinstance(value, str) and len(value) > 40):
             raise TypeError
+        if re.search(r"[eE][+-]?0*[1-9][0-9]{2}", str(value)):
+            raise TypeError  # a power that would never be computed
         number = Fraction(str(value))
     except (TypeError, ValueError, ZeroDivisionError):
         raise InvalidInput("", value, "is not a number", "give a positive number") from None
@@ -48,7 +51,16 @@ def _share(value: Any) -> Fraction:
     return number
 
 
+def _exponent(value: Any) -> Fraction:
+    number = _positive(value)
+    if number < 1:
+        problem = "is below 1, which would make both times longer than their sum"
+        raise InvalidInput("", value, problem, "give 1 or more")
+    return number
+
+
 Number = Annotated[Fraction, Converted(_positive)]
+Exponent = Annotated[Fraction, Converted(_exponent)]
 OptionalNumber = Annotated[Fraction | None, Converted(_optional)]
 EfficiencyShare = Annotated[Fraction, Converted(_share)]
 
@@ -85,7 +97,7 @@ class Efficiency(Spec):
 
     compute: EfficiencyShare = Fraction(3, 4)
     memory: EfficiencyShare = Fraction(9, 10)
-    exponent: Number = Fraction(3, 2)
+    exponent: Exponent = Fraction(3, 2)
     launch_us: Number = Fraction(6)
     elementwise_memory: EfficiencyShare = Fraction(4, 5)
     elementwise_launch_us: Number = Fraction(5, 2)
@@ -162,7 +174,7 @@ class Device(Spec):
             has = ", ".join(name for name in PRECISIONS if self.native(name))
             problem = f"has no units in {self.id}"
             raise InvalidInput("precision", precision, problem, f"choose from {has}")
-        return float(rate) * 1e12
+        return float(rate * 10**12)
 
     def constants(self, precision: Precision) -> Efficiency:
         """Return the efficiency at a precision."""

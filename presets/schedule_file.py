@@ -17,7 +17,6 @@ ratio = 0.5                    # or: tokens = 144; or: withdraw = true
 """
 
 import re
-import tomllib
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -43,7 +42,7 @@ class ScheduleFile(NamedTuple):
 
     def complaint(self, error: InvalidInput, field: str = "schedule") -> InvalidInput:
         """Return an error about a field of the schedule as one about its line."""
-        return _in_file(error, self.path, self.text, field)
+        return in_file(error, self.path, self.text, field)
 
 
 def read_schedule(path: str | Path, field: str = "schedule") -> Schedule:
@@ -63,6 +62,8 @@ def open_schedule(path: str | Path, field: str = "schedule") -> ScheduleFile:
     """
     if not str(path):
         raise InvalidInput(field, "", "is empty", "name a schedule file")
+    import tomllib  # most schedules are options or a method
+
     text = file_text(Path(path), field)
     try:
         # Decimals keep ratios as they were typed; binary floats would not.
@@ -78,7 +79,7 @@ def open_schedule(path: str | Path, field: str = "schedule") -> ScheduleFile:
         _refuse_quoted(content)
         schedule = Schedule(**content)
     except InvalidInput as error:
-        raise _in_file(error, str(path), text, field) from None
+        raise in_file(error, str(path), text, field) from None
     if not set(schedule.primitives) - {"selection", "training"}:
         raise InvalidInput(
             field, path, "reduces nothing", "add [[stages]], [compress] or [encoder]"
@@ -132,7 +133,8 @@ def file_text(
         raise InvalidInput(field, path, "is not UTF-8 text", way_out) from None
 
 
-def _in_file(error: InvalidInput, path: str, text: str, field: str) -> InvalidInput:
+def in_file(error: InvalidInput, path: str, text: str, field: str) -> InvalidInput:
+    """Return an error about a key of a TOML file as one about its line."""
     line = _line_of(text.split("\n"), error.field.split("."))
     place = f"at line {line}: " if line else "holds "
     value = "" if error.value is None else f"{clip(error.value)} "
@@ -149,6 +151,9 @@ def _line_of(lines: list[str], path: list[str]) -> int | None:
     key, index = path[-1], int(path[1]) if len(path) > 1 and path[1].isdigit() else 0
     name = rf"[\"']?{re.escape(path[0])}[\"']?"
     headers = _matches(lines, rf"\s*\[+\s*{name}\s*\]+")
+    if not headers and len(path) > 2:  # [table.subtable]
+        inner = rf"[\"']?{re.escape(path[1])}[\"']?"
+        headers = _matches(lines, rf"\s*\[\s*{name}\s*\.\s*{inner}\s*\]")
     if index < len(headers):
         start = headers[index]
         ends = [n for n in _matches(lines, r"\s*\[") if n > start]

@@ -55,6 +55,7 @@ def test_documents_show_commands():
         "compare",
         "solve",
         "train",
+        "devices",
     }
 
 

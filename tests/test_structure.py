@@ -123,6 +123,8 @@ COMMANDS = [
     ("models", "show", "llava-1.5-7b"),
     ("methods", "list"),
     ("methods", "show", "visionzip"),
+    ("devices", "list"),
+    ("devices", "show", "a100"),
 ]
 #: Mistakes in what is to be validated, each found at another place.
 MISTAKES = [

@@ -65,7 +65,7 @@ def refusing_fields(model, primitives, described):
     if decoder.crosses or decoder.encoder_layers:
         fields |= {"layers", "cache", "channels", "stream"} & primitives
     if any(decoder.window(layer) is not None for layer in range(decoder.num_hidden_layers)):
-        fields |= {"cache", "stream"} & primitives
+        fields |= {"cache", "channels", "stream"} & primitives
     if any(block.attention and block.attention.kind == "latent" for block in decoder.blocks):
         fields |= {"channels"} & primitives
     plain = vision.kind == "transformer" and vision.windows is None and vision.joint is None

@@ -114,7 +114,7 @@ SECOND = "[[stages]]\nfirst_layer = 1\nratio = 0.9\n\n[[stages]]\n"  # line 6 is
         ("[encoder]\n\n", "line 1: encoder.merged_per_layer", ("missing",)),
         ("encoder = 16", "line 1: encoder", ("table of keys",)),
         ('# rule\nselection = "random"', "line 2: selection", ("random", "fastv", "sparsevlm")),
-        ("selection = 3", "line 1: selection", ("table of keys",)),
+        ("selection = 3", "line 1: selection", ("3", "fastv", "describe")),
         ("compress = 3", "line 1: compress", ("3",)),
         ("compress = []", "line 1: compress", ()),
         ("\n[[compress]]\ntokens = 3", "line 2: compress", ()),

@@ -1,0 +1,136 @@
+"""The answer of `tokencost crossover` in all its forms."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from ..costmodel.latency import Latency
+from .crossover_search import Found
+from .document import Column, Document, Table
+from .latency_rows import bounds
+from .latency_tables import device_facts, milliseconds, timing_notes
+from .method_notes import method_notes
+from .schedule_words import schedule_text
+from .summary import heading, provenance
+
+LEFT: Literal["left"] = "left"
+
+
+def document(found: Found) -> Document:
+    """Return the answer."""
+    search, own = found.search, found.crossing
+    some = next(iter(found.answers.values()))
+    report = some.report
+    rows = _rows(found)
+    name = search.over.replace("-", " ")
+    columns = [Column(name), Column("", LEFT), Column("baseline\n[ms]"), Column("scheduled\n[ms]")]
+    columns += [Column("speed-up"), Column("of like\nbounds")]
+    lines = [
+        (
+            f"{row['value']:,}",
+            row["kind"],
+            milliseconds(row["baseline_central"]),
+            milliseconds(row["scheduled_central"]),
+            f"{row['speed_up_central']:.4f}×",
+            f"{row['speed_up_lower']:.2f} – {row['speed_up_upper']:.2f}×",
+        )
+        for row in rows
+    ]
+    head = heading(report)
+    del head["schedule"]
+    return Document(
+        title=f"{report.model.id} on {some.device.name}: when the schedule is faster",
+        facts=(
+            ("model", f"{report.model.id} ({report.model.family})"),
+            ("schedule", f"{schedule_text(report)} (at {lines[0][0]} {name})"),
+            *device_facts(some),
+            ("searched", _searched(found)),
+        ),
+        tables=(Table("", tuple(columns), tuple(lines)),),
+        notes=(_answer(found), *_notes(found), *timing_notes(some), *method_notes(report.schedule)),
+        sentence=f"For {report.model.id} on {some.device.name}, {_answer(found)}.",
+        payload={
+            **head,
+            "device": {"id": some.device.id, "verification": some.device.verification},
+            "over": search.over,
+            "until": search.until,
+            "gain": float(search.gain),
+            "pays_from": own.value,
+            "first": own.first,
+            "last": own.last,
+            "tried": own.tried,
+            "exhaustive": own.exhaustive,
+            "lasting": own.lasting,
+            "best": {"value": own.at, "speed_up": own.best},
+            "unit": "s",
+            "times": [_times(found, value, one) for value, one in found.answers.items()],
+            "sentence": _answer(found),
+        },
+        records=tuple(
+            {**provenance(report), "device": some.device.id, "over": search.over, **row}
+            for row in rows
+        ),
+    )
+
+
+def _times(found: Found, value: int, one: Latency) -> dict[str, Any]:
+    search = found.search
+    return {
+        "value": value,
+        "baseline": bounds(search.time(one.dense)),
+        "scheduled": bounds(search.time(one.scheduled)),
+        "speed_up": bounds(search.speed_up(one)),
+    }
+
+
+def _rows(found: Found) -> list[dict[str, Any]]:
+    rows = []
+    for value, one in found.answers.items():
+        kind = "pays" if value == found.crossing.value else "does not"
+        row: dict[str, Any] = {"value": value, "kind": kind, "unit": "s"}
+        for label, interval in _times(found, value, one).items():
+            if label != "value":
+                row |= {f"{label}_{bound}": amount for bound, amount in interval.items()}
+        rows.append(row)
+    return rows
+
+
+def _searched(found: Found) -> str:
+    own, name = found.crossing, found.search.over.replace("-", " ")
+    how = "every one priced" if own.exhaustive else f"{own.tried:,} priced, by bisection"
+    until = found.search.until.replace("-", " ")
+    more = f"more than {float(found.search.gain):g} times as fast" if found.search.gain > 1 else ""
+    return f"{name} from {own.first:,} to {own.last:,}, {how}; time to the {until}" + (
+        f", {more}" if more else ""
+    )
+
+
+def _answer(found: Found) -> str:
+    """Return the one sentence that answers."""
+    own, name = found.crossing, found.search.over.replace("-", " ")
+    if found.search.gain > 1:
+        pays = f"is more than {float(found.search.gain):g} times as fast"
+        never = pays.replace("is", "is never", 1)
+    else:
+        pays, never = "is faster", "is never faster"
+    if own.value is None:
+        return (
+            f"the schedule {never} up to {own.last:,} {name} (best: {own.best:.4f}× at {own.at:,})"
+        )
+    if own.value == own.first:
+        return f"the schedule {pays} from the smallest number on ({own.value:,} {name})"
+    return f"the schedule {pays} from {own.value:,} {name} on"
+
+
+def _notes(found: Found) -> list[str]:
+    own = found.crossing
+    lines = []
+    if own.value is not None and not own.lasting:
+        lines.append("some larger numbers do not pay: the gain rises and falls")
+    if not own.exhaustive:
+        lines.append(
+            "where the gain rises and falls between the numbers that were priced, smaller ones may "
+            "pay too"
+        )
+    lines.append("central estimates decide; selection, encoder and host are included")
+    return lines

@@ -1,0 +1,229 @@
+"""The answer of `tokencost latency` in all its forms."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from ..costmodel.clock import HOST_SECONDS
+from ..costmodel.latency import Latency, ceiling, speed_up
+from ..costmodel.parameters import model_parameters
+from ..costmodel.timing import UPPER_COMPUTE, UPPER_MEMORY, Interval
+from .document import Column, Document, Table
+from .latency_rows import amdahl, ceiling_sentence, payload, records, timed_stages, totals
+from .method_notes import method_notes
+from .schedule_words import schedule_text
+from .selection_words import selection_text
+from .summary import facts, provenance
+
+LEFT: Literal["left"] = "left"
+#: What `StageTime.limit` says, for a cell.
+_BOUND = {"cache": "KV cache", "memory": "bandwidth"}
+
+
+def document(found: Latency) -> Document:
+    """Return the answer."""
+    report = found.report
+    title = f"{report.model.id} on {found.device.name}: latency"
+    return Document(
+        title=title + (", scheduled against dense" if report.schedule else ""),
+        facts=(*facts(report, ("exact",))[:-1], *device_facts(found)),
+        tables=(_totals(found), _stages(found)),
+        notes=tuple(_notes(found)),
+        sentence=_sentence(found),
+        payload=payload(found),
+        records=tuple(
+            {**provenance(report), "device": found.device.id, **row} for row in records(found)
+        ),
+    )
+
+
+def device_facts(found: Latency) -> list[tuple[str, str]]:
+    """Return the device, and how the request runs on it."""
+    device, running = found.device, found.running
+    peak = found.arithmetic[0].narrow
+    rate = (
+        f"{float(device.peaks.__getattribute__(peak)):g} T{'OP' if peak[:3] == 'int' else 'FLOP'}/s"
+    )
+    text = f"{device.id}: {rate} {peak}, {float(device.bandwidth_gb_s):g} GB/s"
+    text += f" ({device.verification})"
+    if device.unverified:
+        text += f"; unverified: {', '.join(device.unverified)}"
+    before, after = found.arithmetic
+    how = f"{running.runtime} runtime, {running.attention} attention, {_bits(before)}"
+    if after != before:
+        how += f"; scheduled {_bits(after)}"
+    if running.load_ms:
+        how += f"; {float(running.load_ms):g} ms to load"
+    return [("device", text), ("running", how)]
+
+
+def _bits(one: object) -> str:
+    numbers = one.numbers  # type: ignore[attr-defined]
+    return f"W{numbers.weights}A{numbers.activations}, {numbers.kv}-bit cache"
+
+
+def milliseconds(seconds: float) -> str:
+    """Return milliseconds with three significant digits at least."""
+    amount = 1e3 * seconds
+    return f"{amount:,.1f}" if amount >= 100 else f"{amount:.3g}" if amount else "0"
+
+
+def _range(interval: Interval) -> str:
+    return f"{milliseconds(interval.lower)} – {milliseconds(interval.upper)}"
+
+
+def _gain(before: Interval, after: Interval) -> list[str]:
+    if not (all(before[1:]) and all(after[1:])):
+        return ["—", "—"]
+    gain = speed_up(before, after)
+    return [f"{gain.central:.2f}×", f"{gain.lower:.2f} – {gain.upper:.2f}×"]
+
+
+def _totals(found: Latency) -> Table:
+    columns = [Column("until", LEFT), Column("baseline\n[ms]"), Column("lower – upper\n[ms]")]
+    if found.report.schedule is not None:
+        columns += [Column("scheduled\n[ms]"), Column("lower – upper\n[ms]")]
+        columns += [Column("speed-up"), Column("of like\nbounds")]
+    rows = []
+    for name, before, after in totals(found):
+        cells = [name, milliseconds(before.central), _range(before)]
+        if found.report.schedule is not None:
+            cells += [milliseconds(after.central), _range(after), *_gain(before, after)]
+        rows.append(tuple(cells))
+    return Table("Time of a request", tuple(columns), tuple(rows))
+
+
+def _stages(found: Latency) -> Table:
+    whole = found.dense.end_to_end.central
+    columns = [Column("stage", LEFT), Column("baseline\n[ms]"), Column("of\ntotal")]
+    columns += [Column("bound by", LEFT), Column("if gone")]
+    if found.report.schedule is not None:
+        columns += [Column("scheduled\n[ms]"), Column("bound by", LEFT), Column("speed-up")]
+    rows = []
+    for name in timed_stages(found):
+        before, after = (side.stages[name] for side in (found.dense, found.scheduled))  # type: ignore[index]
+        gone = amdahl(found.dense, name)
+        share = f"{100 * before.time.central / whole:.1f} %" if whole else "—"
+        cells = [name, milliseconds(before.time.central), share, _bound(before)]
+        cells.append("—" if gone is None else f"{gone:.2f}×")
+        if found.report.schedule is not None:
+            cells += [milliseconds(after.time.central), _bound(after)]
+            cells.append(_gain(before.time, after.time)[0])
+        rows.append(tuple(cells))
+    return Table("Stages, central estimate", tuple(columns), tuple(rows))
+
+
+def _bound(stage: object) -> str:
+    if not stage.time.central or not stage.device.central:  # type: ignore[attr-defined]
+        return "—"
+    limit: str = stage.limit  # type: ignore[attr-defined]
+    return _BOUND.get(limit, limit)
+
+
+def _notes(found: Latency) -> list[str]:
+    report = found.report
+    lines = [ceiling_sentence(found, ceiling(found)), *timing_notes(found)]
+    if report.schedule is not None:
+        ratio = report.ratio("exact")
+        lines.append(
+            f"FLOPs: {1 / ratio:.2f}× fewer (exact, ratio {ratio:.4f}); the speed-up compares "
+            "lower with lower, central with central, upper with upper, because both runs meet "
+            "the same software: it is no bound"
+        )
+        lines.append(f"selection: {selection_text(report, ('exact',))}")
+        if found.scheduled.stages["selection"].time.central:
+            lines.append(
+                "a serial round is priced as one launch; rounds that wait for the host take longer"
+            )
+    energy = found.energy_joules
+    if energy is not None:
+        parts = [f"{energy[0].central:.3g} J"]
+        if report.schedule is not None:
+            parts.append(f"scheduled {energy[1].central:.3g} J")
+        lines.append(
+            f"energy: at most {', '.join(parts)} in the central time, at the board power of "
+            f"{float(found.device.tdp_w or 0):g} W"
+        )
+    lines += _memory(found)
+    lines += method_notes(report.schedule)
+    return lines + list(report.model.uncertainty)
+
+
+def timing_notes(found: Latency) -> list[str]:
+    """Return what the times of a device assume."""
+    device, running = found.device, found.running
+    efficiency = device.constants(found.arithmetic[0].narrow)
+    lines = [
+        "lower: datasheet peak and bandwidth, no launches, no host; central: "
+        f"{float(efficiency.compute):g} of the peak, {float(efficiency.memory):g} of the "
+        f"bandwidth, encoder {float(efficiency.vision):g}; upper: {UPPER_COMPUTE:g} and "
+        f"{UPPER_MEMORY:g} at most",
+    ]
+    if efficiency.source:
+        lines.append(f"constants: {efficiency.source}")
+    if running.runtime == "eager":
+        lines.append(
+            f"host: eager Python launches an LLM layer in {1e3 * HOST_SECONDS.central:g} ms "
+            f"(0 in lower, {1e3 * HOST_SECONDS.upper:g} in upper) while the device runs; in upper "
+            "they take turns, and the encoder's layers wait as long"
+        )
+    lines += _precisions(found)
+    if device.notes:
+        lines.append(f"device: {device.notes}")
+    return lines
+
+
+def _precisions(found: Latency) -> list[str]:
+    lines: list[str] = []
+    for one in dict.fromkeys(found.arithmetic):
+        weights, entering = one.numbers.weights, one.numbers.activations
+        if one.numbers.dequantized:
+            wide = max(weights, entering)
+            why = "activations have 16 bits" if wide > 8 else f"the device has no {wide}-bit units"
+            lines.append(
+                f"{weights}-bit weights are turned into {one.usual} before each product ({why}): "
+                "fewer bytes, no faster products"
+            )
+        elif one.narrow != one.usual:
+            lines.append(
+                f"{weights}-bit weights and {entering}-bit activations: the LLM's products run on "
+                f"{one.narrow} units; quantising activations is not priced"
+            )
+        if weights < 16:
+            lines.append("encoder, connector, embedding and head stay at 16 bits")
+    return list(dict.fromkeys(lines))
+
+
+def _memory(found: Latency) -> list[str]:
+    """Return a warning where the weights alone exceed the memory."""
+    counts = model_parameters(found.report.model)
+    narrow = counts["decoder"] * found.arithmetic[0].numbers.weights
+    weights = (narrow + 16 * (sum(counts.values()) - counts["decoder"])) / 8
+    if weights <= found.device.memory_bytes:
+        return []
+    more = (weights - found.device.memory_bytes) / 1e9
+    return [
+        f"the weights ({weights / 1e9:.1f} GB) exceed the device's memory by {more:.1f} GB: these "
+        "times are of a device that has it; see `tokencost memory`"
+    ]
+
+
+def _sentence(found: Latency) -> str:
+    """Return one sentence ready for a paper's methods section."""
+    report = found.report
+    before, after = found.dense.end_to_end, found.scheduled.end_to_end
+    new = report.workload.new_tokens
+    what = "the first token" if new == 1 else f"{new} new tokens"
+    head = (
+        f"For {report.model.id} on {found.device.name} ({found.running.runtime} runtime, "
+        f"{found.running.attention} attention, batch {report.workload.batch}), a roofline model "
+        f"with measured efficiencies estimates {milliseconds(before.central)} ms "
+        f"[{_range(before)}] until {what}"
+    )
+    if report.schedule is None:
+        return f"{head}."
+    gain = _gain(before, after)
+    return (
+        f"{head}, and {milliseconds(after.central)} ms [{_range(after)}] with the schedule "
+        f"({schedule_text(report)}), {gain[0]} as fast [{gain[1]}]."
+    )

@@ -1,0 +1,380 @@
+"""Kernels: what a forward pass launches, with FLOPs and bytes, from operators and plans."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Literal, NamedTuple
+
+from .architecture.blocks import Block
+from .architecture.model import Model
+from .errors import InvalidInput
+from .lower import lower, lower_decode
+from .operators import Attention, Linear, Operator
+from .schedule import Schedule
+from .tokenplan import TokenPlan, alike
+from .workload import Counting
+
+Stage = Literal["load", "vision", "connector", "selection", "prefill", "decode"]
+STAGES: tuple[Stage, ...] = ("load", "vision", "connector", "selection", "prefill", "decode")
+Backend = Literal["eager", "sdpa", "flash"]
+Kind = Literal["product", "attention", "pass", "launch"]
+#: Bytes that eager attention moves per score at 16 bits, lower to upper: matmul write, scale and
+#: mask read and written, softmax read and written in fp32, cast, A·V read (hardware.md 2.2).
+SCORE_BYTES = (24, 26, 28)
+#: The least that a choice of bounds takes, and the most.
+_ALL, _PESSIMISTIC, _USUAL = (1.0, 1.0, 1.0), (0.0, 0.0, 1.0), (0.0, 1.0, 1.0)
+
+
+class Numbers(NamedTuple):
+    """Bits of the LLM's weights, of what enters its products, and of cached keys and values.
+
+    Encoder, connector, embedding and head stay at 16 bits; so do results of products. Weights that
+    are `dequantized` become 16 bits before a product.
+    """
+
+    weights: int = 16
+    activations: int = 16
+    kv: int = 16
+    dequantized: bool = False
+
+
+class Kernel(NamedTuple):
+    """One launch, or `times` equal ones.
+
+    Attributes:
+        stage, name, kind: Where it belongs, what it computes, and which constants hold for it.
+        times: Layers that run it.
+        flops: FLOPs of one launch; `upper_flops`, if any, of one in slow software.
+        weight_bytes, kv_bytes, moved_bytes: Bytes of one launch: weights, cached keys and values,
+            anything else.
+        present: How much of it the lower, the central and the upper time count.
+        narrow: Whether the LLM's precision holds; else 16 bits do.
+    """
+
+    stage: Stage
+    name: str
+    kind: Kind
+    times: int
+    flops: int = 0
+    weight_bytes: float = 0
+    kv_bytes: float = 0
+    moved_bytes: float = 0
+    present: tuple[float, float, float] = _ALL
+    upper_flops: int | None = None
+    narrow: bool = False
+
+    @property
+    def bytes(self) -> float:
+        """All bytes of one launch."""
+        return self.weight_bytes + self.kv_bytes + self.moved_bytes
+
+
+def prefill_kernels(
+    model: Model, plan: TokenPlan, counting: Counting, numbers: Numbers, backend: Backend
+) -> Iterator[Kernel]:
+    """Yield the kernels of encoder, connector and prefill.
+
+    Query, key and value are one product, gate and up another. With n queries, k keys, H heads of
+    which K are stored and s bytes per value:
+
+        product          2·n·c_in·c_out FLOP, s·n·(c_in + c_out) bytes and the weights once
+        fused attention  the pairs that a causal mask leaves (sdpa: all, at most); s·(n·H + k·K)·
+                         (d_qk + d_v) bytes
+        eager attention  all pairs, and 24 to 28 bytes per score
+
+    Encoders have no passes of their own: their efficiency is that of whole encoders.
+    """
+    operators = lower(model, plan, _with(counting, causal=False))
+    causal: Sequence[Operator] = operators
+    if backend != "eager":
+        try:
+            causal = lower(model, plan, _with(counting, causal=True))
+        except InvalidInput:  # the pairs that the mask leaves are not known: all are priced
+            causal = operators
+    seen = zip(operators, causal, strict=True)
+    yield from _kernels(model, seen, "prefill", numbers, backend, counting)
+    layers = zip(map(id, model.decoder.blocks), plan.query, plan.key, plan.ffn, strict=True)
+    for same, (_, query, key, ffn) in alike(layers):
+        block, tokens = model.decoder.blocks[same[0]], (query, key, ffn)
+        amounts = [plan.batch * count for count in tokens]
+        yield from _passes(model, block, "prefill", len(same), *amounts)
+
+
+def decode_kernels(
+    model: Model,
+    plan: TokenPlan,
+    step: int,
+    counting: Counting,
+    numbers: Numbers,
+    backend: Backend,
+    concatenates: bool,
+) -> Iterator[Kernel]:
+    """Yield the kernels of the `step`-th decode forward: weights, and the cache that it reads.
+
+    Where the cache `concatenates`, as transformers' does, each layer's is copied: two more passes.
+    """
+    operators = lower_decode(model, plan, step, step, counting)
+    seen = zip(operators, operators, strict=True)
+    for kernel in _kernels(model, seen, "decode", numbers, backend, counting):
+        yield kernel
+        if concatenates and kernel.kv_bytes and kernel.kind != "pass":
+            yield Kernel(
+                "decode",
+                "copy of the cache",
+                "pass",
+                kernel.times,
+                moved_bytes=2 * kernel.kv_bytes,
+                present=_USUAL,
+            )
+    shapes = map(id, model.decoder.blocks)
+    for same, (_, runs) in alike(zip(shapes, (one.generates for one in plan.layout), strict=True)):
+        if runs:
+            block, n = model.decoder.blocks[same[0]], plan.batch
+            yield from _passes(model, block, "decode", len(same), n, n, n)
+
+
+def selection_kernels(
+    model: Model, plan: TokenPlan, schedule: Schedule | None, counting: Counting, backend: Backend
+) -> Iterator[Kernel]:
+    """Yield what choosing the tokens takes: products, rounds that wait, and maps.
+
+    Released code that needs attention maps runs those layers eagerly: 24 to 28 bytes per score,
+    beside a fused kernel; where attention is eager anyway, that is priced there.
+    """
+    if schedule is None or schedule.selection is None:
+        return
+    from .selection.work import ENTRY_BYTES, selection_work  # few schedules name a rule
+
+    work = selection_work(model, plan, schedule, counting)
+    pairs = zip(work.operators, work.operators, strict=True)
+    yield from _kernels(model, pairs, "selection", Numbers(), "flash", counting)
+    yield Kernel("selection", "rounds that wait for one another", "launch", work.launches)
+    if work.attention_map_bytes and counting.selection == "released" and backend != "eager":
+        scores = work.attention_map_bytes // ENTRY_BYTES
+        yield _scores("selection", "attention maps of released code", 1, scores)
+
+
+def decode_selection_kernels(
+    model: Model, plan: TokenPlan, schedule: Schedule | None, step: int, counting: Counting
+) -> Iterator[Kernel]:
+    """Yield what a rule computes in a decode forward."""
+    if schedule is None or schedule.selection is None or isinstance(schedule.selection, str):
+        return
+    from .selection import decode_selection
+
+    operators = decode_selection(model, plan, schedule, step, step, counting)
+    pairs = zip(operators, operators, strict=True)
+    yield from _kernels(model, pairs, "decode", Numbers(), "flash", counting)
+
+
+def _with(counting: Counting, *, causal: bool) -> Counting:
+    return counting.model_copy(update={"causal": causal})
+
+
+def _kernels(
+    model: Model,
+    operators: Iterable[tuple[Operator, Operator]],
+    phase: Stage,
+    numbers: Numbers,
+    backend: Backend,
+    counting: Counting,
+) -> Iterator[Kernel]:
+    """Yield the kernels of operators, each given with all its pairs and with the causal ones."""
+    pending: list[Linear] = []
+    for operator, causal in operators:
+        if isinstance(operator, Linear):
+            if pending and not _joins(pending[-1], operator):
+                yield from _product(model, pending, phase, numbers, counting)
+                pending = []
+            pending.append(operator)
+            continue
+        if pending:
+            yield from _product(model, pending, phase, numbers, counting)
+            pending = []
+        stage = _stage(operator, phase)
+        if isinstance(operator, Attention):
+            assert isinstance(causal, Attention)
+            yield from _attention(model, operator, causal, stage, numbers, backend, counting)
+        else:
+            n, c_in, c_out, kernel = operator.terms
+            yield Kernel(
+                stage,
+                operator.name,
+                "product",
+                len(operator.layers) or 1,
+                2 * operator.macs,
+                weight_bytes=2 * kernel * c_in * c_out,
+                moved_bytes=2 * n * (c_in + c_out),
+            )
+    if pending:
+        yield from _product(model, pending, phase, numbers, counting)
+
+
+def _stage(operator: Operator, phase: Stage) -> Stage:
+    component = operator.component
+    if component in ("vision", "connector"):
+        return component
+    return "selection" if component == "selection" and phase != "decode" else phase
+
+
+#: What follows what in one product, by the last word of the names.
+_FUSED = {("query", "key"), ("key", "value"), ("gate", "up")}
+
+
+def _joins(before: Linear, after: Linear) -> bool:
+    """Tell whether two products of the same inputs run as one."""
+    names = before.name.split()[-1], after.name.split()[-1]
+    same = before._replace(name="", out_features=0) == after._replace(name="", out_features=0)
+    return names in _FUSED and same
+
+
+def _product(
+    model: Model, linears: list[Linear], phase: Stage, numbers: Numbers, counting: Counting
+) -> Iterator[Kernel]:
+    """Yield a product, and what slow software does to its weights first.
+
+    bitsandbytes and AutoAWQ turn weights into 16 bits in memory where a product has many tokens:
+    they are written and read once more. Kernels that do it in registers save both.
+    """
+    first, c_out = linears[0], sum(linear.out_features for linear in linears)
+    narrow = first.component == "decoder"
+    weight, entering = (numbers.weights, numbers.activations) if narrow else (16, 16)
+    n, c_in, times = first.tokens, first.in_features, len(first.layers) or 1
+    entries = _copies(model, first, counting) * c_in * c_out
+    yield Kernel(
+        _stage(first, phase),
+        " + ".join(linear.name for linear in linears),
+        "product",
+        times,
+        2 * n * c_in * c_out,
+        weight_bytes=entries * weight / 8,
+        moved_bytes=n * (c_in * entering / 8 + 2 * c_out),
+        narrow=narrow,
+    )
+    if narrow and numbers.dequantized and n > 1:
+        yield Kernel(
+            _stage(first, phase),
+            "weights at 16 bits",
+            "pass",
+            times,
+            weight_bytes=4 * entries,
+            present=_PESSIMISTIC,
+        )
+
+
+def _copies(model: Model, linear: Linear, counting: Counting) -> float:
+    """Return how many matrices a product reads: one, each head's own, or the experts chosen.
+
+    n tokens that choose top_k of E experts evenly reach E·(1 − (1 − top_k/E)ⁿ) of them.
+    """
+    if linear.component != "decoder":
+        return 1
+    block = model.decoder.blocks[linear.layers[0]]
+    if linear.name.startswith("experts'"):
+        experts: Any = block.feed_forward
+        every, each = experts.num_experts, experts.num_experts_per_tok
+        if counting.execution.experts == "all":
+            return float(every)
+        tokens = linear.tokens / each
+        return float(every * (1 - (1 - each / every) ** tokens))
+    if linear.name.startswith("absorbed") and block.attention is not None:
+        return block.attention.num_attention_heads
+    return 1
+
+
+def _attention(
+    model: Model,
+    every: Attention,
+    causal: Attention,
+    stage: Stage,
+    numbers: Numbers,
+    backend: Backend,
+    counting: Counting,
+) -> Iterator[Kernel]:
+    times, width = len(every.layers) or 1, every.query_key_size + every.value_size
+    stored = _stored_heads(model, every)
+    keys: float = 2 * every.keys * stored * width
+    moved, cached = 2 * every.queries * every.heads * width, 0.0
+    if stage == "decode" and every.component == "decoder":
+        values = _latent_values(model, every, counting) or stored * width
+        cached, keys = every.keys * values * numbers.kv / 8, 0.0
+    eager = backend == "eager"
+    pairs = every if eager else causal
+    kernel = Kernel(
+        stage,
+        every.name,
+        "product" if eager else "attention",
+        times,
+        2 * pairs.macs,
+        kv_bytes=cached,
+        moved_bytes=moved + keys,
+    )
+    if backend == "sdpa" and every.pairs != causal.pairs:
+        kernel = kernel._replace(upper_flops=2 * every.macs)
+    yield kernel
+    if eager:
+        yield _scores(stage, "scores, mask and softmax", times, every.heads * every.pairs)
+    if stored < every.heads:
+        copied = 2 * every.keys * width * (stored + every.heads)
+        yield Kernel(
+            stage,
+            "repeated keys and values",
+            "pass",
+            times,
+            moved_bytes=copied,
+            present=_USUAL if eager else _PESSIMISTIC,
+        )
+
+
+def _scores(stage: Stage, name: str, times: int, scores: int) -> Kernel:
+    least, usual, most = SCORE_BYTES
+    present = (least / usual, 1.0, most / usual)
+    return Kernel(stage, name, "pass", times, moved_bytes=usual * scores, present=present)
+
+
+def _stored_heads(model: Model, attention: Attention) -> int:
+    """Return the key/value heads of a decoder layer's attention; elsewhere all heads."""
+    if attention.component == "decoder" and attention.layers:
+        block = model.decoder.blocks[attention.layers[0]]
+        crossing = not attention.name.startswith("scores")
+        owner: Any = block.cross_attention if crossing else block.attention
+        if owner is not None and owner.num_attention_heads == attention.heads:
+            heads: int = owner.num_key_value_heads
+            return heads
+    return attention.heads
+
+
+def _latent_values(model: Model, attention: Attention, counting: Counting) -> int | None:
+    """Return what a token leaves in the cache of latent attention that runs on latents."""
+    block = model.decoder.blocks[attention.layers[0]]
+    own = block.attention
+    if own is None or own.kind != "latent" or counting.execution.latent != "absorbed":
+        return None
+    return own.cached_values(counting.execution)
+
+
+def _passes(
+    model: Model, block: Block, stage: Stage, times: int, query: int, key: int, ffn: int
+) -> Iterator[Kernel]:
+    """Yield a layer's elementwise passes at 16 bits: rotation, norms, activation, residual adds.
+
+    Engines fuse them into the products beside them, so that the lower bound leaves them out.
+
+    Bytes: rotation 4·(n_q·H + n_k·K)·d_h, norm 4·n·d, activation 2·n·m for each matrix in and out
+    (gate, up → product), add 6·n·d.
+    """
+    hidden, attention, network = model.decoder.hidden_size, block.attention, block.feed_forward
+    amounts: list[tuple[str, float]] = []
+    if attention is not None:
+        rotated = query * attention.query_width + key * attention.key_width
+        amounts.append(("rotary embedding", 4 * rotated))
+        if attention.qk_norm:
+            amounts.append(("norm of queries and keys", 4 * rotated))
+    branches = (attention is not None) + (block.cross_attention is not None)
+    amounts += [("norm", 4 * query * hidden)] * block.norms
+    amounts += [("residual add", 6 * query * hidden)] * branches
+    amounts += [("residual add", 6 * ffn * hidden)]
+    wide = network.active_intermediate_size * (3 if network.gated else 2)
+    amounts.append(("activation", 2 * ffn * wide))
+    for name, moved in amounts:
+        yield Kernel(stage, name, "pass", times, moved_bytes=moved, present=_USUAL)

@@ -1,0 +1,208 @@
+"""`tokencost latency` and `tokencost crossover`: every format, contract, mistakes."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from pathlib import Path
+
+import jsonschema
+import pytest
+
+DOCS = Path(__file__).parents[2] / "docs"
+LLAVA = ("--model", "llava-1.5-7b", "--device", "a100-80gb")
+FASTV = (*LLAVA, "--method", "fastv")
+
+
+def schema(name):
+    return json.loads((DOCS / "schemas" / f"{name}.schema.json").read_text())
+
+
+def asked(tokencost, name, *words):
+    answer = tokencost(name, *words, "--format", "json")
+    assert answer.status == 0, answer.err
+    jsonschema.validate(answer.json(), schema(name))
+    return answer.json()
+
+
+def test_the_question_reads_as_in_other_commands():
+    cost = schema("cost")["properties"]
+    for name in ("workload", "counting", "schedule", "unverified"):
+        assert schema("latency")["properties"][name] == cost[name], "update latency.schema.json"
+        if name != "schedule":
+            assert schema("crossover")["properties"][name] == cost[name]
+
+
+def test_times_by_stage_and_in_total(tokencost):
+    answer = asked(tokencost, "latency", *FASTV, "--new-tokens", 100, "--load-ms", "12.5")
+    stages, totals = answer["stages"], answer["totals"]
+    for side in ("baseline", "scheduled"):
+        for bound in ("lower", "central", "upper"):
+            parts = [stage[side]["time"][bound] for stage in stages.values()]
+            assert totals["end_to_end"][side][bound] == pytest.approx(sum(parts))
+            until_first = sum(parts) - stages["decode"][side]["time"][bound]
+            assert totals["time_to_first_token"][side][bound] == pytest.approx(until_first)
+        assert stages["load"][side]["time"]["upper"] == 0.0125
+    assert stages["decode"]["baseline"]["bound_by"] == "host"
+    # 32 layers at 0.85 ms, 99 forwards
+    assert stages["decode"]["baseline"]["time"]["central"] == pytest.approx(99 * 32 * 0.85e-3)
+    assert totals["end_to_end"]["speed_up"]["central"] < answer["ceiling"]["speed_up"]["central"]
+    assert answer["energy_upper_bound_joules"]["baseline"]["central"] == pytest.approx(
+        400 * totals["end_to_end"]["baseline"]["central"]
+    )
+
+
+def test_flops_mislead(tokencost):
+    words = ("--model", "llava-next-vicuna-7b", "--device", "a100-80gb", "--tokens", 160)
+    answer = asked(tokencost, "latency", *words, "--new-tokens", 64)
+    # Ten times fewer FLOPs in the LLM, but decode hardly changes.
+    assert answer["totals"]["time_to_first_token"]["speed_up"]["central"] > 2
+    assert answer["totals"]["end_to_end"]["speed_up"]["central"] < 1.25
+    assert answer["flop_speed_up"] > 3
+    assert "decode" in answer["ceiling"]["sentence"]
+
+
+def test_without_a_schedule_both_sides_agree(tokencost):
+    answer = asked(tokencost, "latency", *LLAVA)
+    assert answer["totals"]["time_to_first_token"]["speed_up"]["central"] == 1
+    assert answer["flop_ratio"] == 1
+    assert "reaches" not in answer["ceiling"]["sentence"]
+    assert "scheduled" not in tokencost("latency", *LLAVA).out.replace("schedule ", "")
+
+
+def test_every_format_has_the_same_numbers(tokencost):
+    answer = asked(tokencost, "latency", *FASTV)
+    central = answer["totals"]["time_to_first_token"]["baseline"]["central"]
+    rows = list(csv.DictReader(io.StringIO(tokencost("latency", *FASTV, "--format", "csv").out)))
+    (row,) = [row for row in rows if row["name"] == "time to first token"]
+    assert float(row["baseline_central"]) == central
+    assert {row["unit"] for row in rows} == {"s"}
+    for form in ("table", "markdown", "latex"):
+        text = tokencost("latency", *FASTV, "--format", form).out
+        assert f"{1e3 * central:.1f}" in text, form
+
+
+def test_a_runtime_without_python_and_other_attention(tokencost):
+    eager = asked(tokencost, "latency", *LLAVA, "--attention", "eager")
+    graph = asked(tokencost, "latency", *LLAVA, "--runtime", "graph", "--attention", "flash")
+    assert graph["stages"]["prefill"]["baseline"]["host"]["upper"] == 0
+    slow, fast = (one["stages"]["prefill"]["baseline"]["device"] for one in (eager, graph))
+    # 32 layers of 26 bytes for 32 · 640² scores at 0.8 of 2039 GB/s, at least
+    assert slow["central"] - fast["central"] > 32 * 26 * 32 * 640**2 / (0.8 * 2039e9)
+
+
+def test_few_bits_say_what_happens(tokencost):
+    words = ("latency", *LLAVA, "--bits", "8")
+    assert "turned into bf16 before each product" in " ".join(tokencost(*words).out.split())
+    answer = asked(tokencost, *words)
+    assert answer["running"]["baseline"]["dequantized"] is True
+    native = asked(tokencost, "latency", "--model", "llava-1.5-7b", "--device", "h100", "--bits", 8)
+    assert native["running"]["baseline"]["precision"] == "fp8"
+
+
+def test_unverified_figures_and_models_that_do_not_fit(tokencost):
+    out = tokencost("latency", "--model", "qwen2-vl-72b", "--device", "jetson-agx-thor").out
+    text = " ".join(out.split())
+    assert "unverified: memory_gb" in text
+    assert "exceed the device's memory by" in text
+
+
+def test_a_device_of_ones_own(tokencost, tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text(
+        'name = "Mine"\nvendor = "me"\narchitecture = "mine"\nmemory_gb = 80\n'
+        "bandwidth_gb_s = 2039\n[peaks]\nbf16 = 312\nfp16 = 312\n"
+    )
+    words = ("--model", "llava-1.5-7b", "--device", path)
+    answer = asked(tokencost, "latency", *words)
+    usual = asked(tokencost, "latency", *LLAVA)
+    assert answer["device"]["verification"] == "own"
+    assert answer["totals"] == usual["totals"]
+    refused = tokencost("latency", *words, "--output", path)
+    assert (refused.status, refused.out) == (2, "")
+    assert "is the device file" in refused.err
+
+
+@pytest.mark.parametrize("command", ["latency", "crossover"])
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (("--model", "llava-1.5-7b"), "--device is missing; "),
+        (("--model", "llava-1.5-7b", "--device", "a1000-80gb"), "--device a1000-80gb is not known"),
+        ((*FASTV, "--runtime", "jit"), "--runtime jit is not a choice; choose from"),
+        ((*FASTV, "--attention", "ring"), "--attention ring is not a choice"),
+        ((*FASTV, "--bits", "5"), "--bits 5 is not a choice"),
+        ((*FASTV, "--kv-bits", "x"), "--kv-bits x is not a choice"),
+        ((*FASTV, "--load-ms", "-3"), "--load-ms -3 is not a number of milliseconds"),
+        ((*FASTV, "--causal"), "--causal is of counting FLOPs"),
+    ],
+)
+def test_mistakes(tokencost, command, words, sentence):
+    answer = tokencost(command, *words)
+    assert (answer.status, answer.out) == (2, "")
+    assert answer.err.startswith(f"error: {sentence}")
+    assert answer.err.count("\n") == 1
+
+
+def test_from_how_many_tokens_on_a_schedule_pays(tokencost):
+    answer = asked(tokencost, "crossover", *FASTV)
+    below, first = answer["times"]
+    assert first["value"] == answer["pays_from"] == below["value"] + 1
+    assert below["speed_up"]["central"] <= 1 < first["speed_up"]["central"]
+    # What is printed is what `latency` says there.
+    for one in (below, first):
+        same = asked(tokencost, "latency", *FASTV, "--visual-tokens", one["value"])
+        assert same["totals"]["time_to_first_token"]["scheduled"] == one["scheduled"]
+
+
+def test_a_larger_gain_needs_more_tokens(tokencost):
+    found = [
+        asked(tokencost, "crossover", *FASTV, "--gain", gain)["pays_from"]
+        for gain in ("1", "1.2", "1.5")
+    ]
+    assert found == sorted(found)
+    assert len(set(found)) == 3
+
+
+def test_what_never_pays_says_so(tokencost):
+    words = (*LLAVA, "--method", "divprune", "--over", "new-tokens", "--up-to", "300")
+    answer = asked(tokencost, "crossover", *words)
+    if answer["pays_from"] is None:
+        assert "never faster up to 300 new tokens" in answer["sentence"]
+    words = (*FASTV, "--gain", "100", "--up-to", "5000")
+    answer = asked(tokencost, "crossover", *words)
+    assert answer["pays_from"] is None
+    assert "is never more than 100 times as fast up to 5,000 visual tokens" in answer["sentence"]
+
+
+def test_a_short_prompt_pays_in_larger_batches(tokencost):
+    words = (*FASTV, "--visual-tokens", 64, "--text-tokens", 0, "--over", "batch", "--up-to", 200)
+    answer = asked(tokencost, "crossover", *words)
+    assert answer["pays_from"] > 1
+    assert answer["exhaustive"]
+    assert answer["tried"] == 200
+    for form in ("table", "markdown", "latex", "csv"):
+        assert str(answer["pays_from"]) in tokencost("crossover", *words, "--format", form).out
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (LLAVA, "--method is missing: there is no schedule; "),
+        ((*FASTV, "--over", "layers"), "--over layers is not a choice; "),
+        ((*FASTV, "--up-to", "1"), "--up-to 1 is below 2"),
+        ((*FASTV, "--gain", "0.5"), "--gain 0.5 is not a speed-up; "),
+        ((*FASTV, "--until", "dawn"), "--until dawn is not a choice; "),
+        ((*FASTV, "--over", "batch", "--batch", "2"), "--batch 2 is what is searched for; "),
+        (
+            (*FASTV, "--over", "new-tokens", "--until", "first-token"),
+            "--until first-token does not depend on the new tokens; ",
+        ),
+        ((*LLAVA, "--tokens", "64", "--up-to", "50"), "--tokens 64 is more than the 50 visual"),
+    ],
+)
+def test_mistakes_in_a_search(tokencost, words, sentence):
+    answer = tokencost("crossover", *words)
+    assert (answer.status, answer.out) == (2, "")
+    assert answer.err.startswith(f"error: {sentence}"), answer.err

@@ -1,0 +1,73 @@
+"""Where a gain passes a threshold: whole numbers, few and many."""
+
+from __future__ import annotations
+
+import pytest
+from vlm_tokencost.costmodel.crossing import EXHAUSTIVE, crossing
+
+
+def test_few_numbers_are_all_tried():
+    found = crossing(lambda n: n / 10, 1, 100, 5)
+    assert found is not None
+    assert (found.value, found.below, found.tried, found.exhaustive) == (51, 50, 100, True)
+    assert found.lasting
+
+
+@pytest.mark.parametrize("answer", [2, 3, 257, 99_999, 131_071, 131_072])
+def test_many_numbers_are_bisected(answer):
+    calls = []
+
+    def gain(n):
+        calls.append(n)
+        return 1.5 if n >= answer else 0.5
+
+    found = crossing(gain, 1, 131_072)
+    assert found is not None
+    assert (found.value, found.below) == (answer, answer - 1)
+    assert found.lasting
+    assert not found.exhaustive
+    assert found.tried == len(calls) < 64 + 17 + 65
+
+
+def test_nothing_pays():
+    found = crossing(lambda n: 1 - 1 / n, 1, 10_000)
+    assert found is not None
+    assert found.value is None
+    assert (found.best, found.at) == (1 - 1 / 10_000, 10_000)
+    assert not found.lasting
+
+
+def test_numbers_that_cannot_be_had_are_passed_over():
+    found = crossing(lambda n: None if n < 64 else n / 100, 1, 131_072)
+    assert found is not None
+    assert found.first >= 64
+    assert (found.value, found.below) == (101, 100)
+    assert crossing(lambda n: None, 1, 9) is None
+
+
+def test_a_gain_that_falls_again_is_told():
+    found = crossing(lambda n: 2.0 if 10 <= n < 20 else 0.5, 1, 100)
+    assert found is not None
+    assert found.value == 10
+    assert not found.lasting
+
+
+def test_the_smallest_of_a_ragged_edge():
+    # Every other number pays right below the answer of a bisection.
+    found = crossing(lambda n: 2.0 if n >= 1000 or (n > 990 and n % 2) else 0.5, 1, 10**5)
+    assert found is not None
+    assert (found.value, found.below) == (991, 990)
+    assert not found.lasting
+
+
+def test_a_range_of_one_number():
+    found = crossing(lambda n: 2.0, 5, 5)
+    assert found is not None
+    assert (found.value, found.below, found.first, found.last) == (5, None, 5, 5)
+
+
+def test_the_limit_of_trying_all():
+    for last, exhaustive in ((EXHAUSTIVE, True), (EXHAUSTIVE + 1, False)):
+        found = crossing(lambda n: float(n), 1, last, 1e9)
+        assert found is not None
+        assert found.exhaustive is exhaustive
