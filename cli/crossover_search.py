@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
+from dataclasses import fields, replace
 from fractions import Fraction
 from typing import Any, NamedTuple
 
-from ..costmodel import InvalidInput
+from ..costmodel import InvalidInput, Model
 from ..costmodel.clock import Running
 from ..costmodel.crossing import Crossing, crossing
 from ..costmodel.device import Device
@@ -81,11 +81,12 @@ class Search(NamedTuple):
             InvalidInput: No number can be had; the sentence is that of the last one.
         """
         field, refused = self.over.replace("-", "_"), list[InvalidInput]()
+        same = _of_one_model(request)
 
         def timed(value: int) -> Latency | None:
             given: dict[str, Any] = {field: str(value)}
             try:
-                return latency(replace(request, **given).report(), device, running)
+                return latency(replace(same, **given).report(), device, running)
             except InvalidInput as error:
                 refused.append(error)
                 return None
@@ -111,6 +112,20 @@ class Search(NamedTuple):
     def speed_up(self, found: Latency) -> Interval:
         """Return the speed-up of that time."""
         return speed_up(self.time(found.dense), self.time(found.scheduled))
+
+
+def _of_one_model(request: Request) -> Request:
+    """Return the request with its model read once, which may be a download."""
+    model = request.priced_model()
+
+    class Fixed(Request):
+        """A request whose model is known."""
+
+        def priced_model(self) -> Model:
+            """Return it."""
+            return model
+
+    return Fixed(**{one.name: getattr(request, one.name) for one in fields(request)})
 
 
 class Found(NamedTuple):

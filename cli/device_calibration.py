@@ -158,8 +158,8 @@ def _to_operators(question: Asked) -> Calibrated:
     if passes_can_be_fitted(sample):
         constants |= fit_passes([sample], start)
         fitted += PASS
-    source = f"fitted to {question.measured.rows} rows of {clip(Path(question.file).name, 40)}"
-    device = _named(question, updated(start, constants, source))
+    what = "products and passes" if PASS[0] in fitted else "products"
+    device = _named(question, updated(start, constants, _source(what, question)))
     after = Asked(question.file, question.measured, device, precision, question.bits).rows()
     errors = []
     for label, key, kind in (
@@ -181,13 +181,18 @@ def _to_prefills(question: Asked, model: str | None) -> Calibrated:
         problem = "cannot go with whole prefills, which are fitted at 16 bits"
         raise InvalidInput("--bits", question.bits, problem, "leave it out")
     fit = _in_file(lambda: fit_prefills(question, model), question)
-    count, name = len(fit.points), clip(Path(question.file).name, 40)
-    source = f"compute: fitted to {count} prefill{'s' * (count > 1)} of {fit.model} in {name}"
-    if question.constants.source:
-        source += f"; the rest: {question.constants.source}"
+    source = _source(f"e_c, by prefills of {fit.model}", question)
     device = _named(question, updated(question.constants, {"compute": fit.compute}, source))
     errors = (("prefills", "prefill", fit.before, fit.after),)
     return Calibrated(question, device, ("compute",), errors, fit)
+
+
+def _source(what: str, question: Asked) -> str:
+    """Return where constants come from, for the device's file."""
+    name = clip(Path(question.file).name, 40)
+    source = f"{what}: fitted to {rows_text(question)} of {name}"
+    before = question.constants.source
+    return f"{source}; the rest: {clip(before, 240)}" if before else source
 
 
 def _named(question: Asked, efficiency: Efficiency) -> Device:

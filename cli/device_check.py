@@ -87,10 +87,14 @@ def refuse_overwriting(output: str | None, file: str, device: str | None) -> Non
     Raises:
         InvalidInput: The output is the file of the measurements or of the device.
     """
-    if output in (None, "-") or not Path(str(output)).is_file():
+    if output in (None, "-"):
         return
     for name, what in ((file, "measurements"), (device, "device")):
-        if name and Path(name).is_file() and Path(str(output)).samefile(name):
+        try:
+            same = bool(name) and Path(str(output)).samefile(str(name))
+        except (OSError, ValueError):  # one of them does not exist, or is no name of a file
+            continue
+        if same:
             problem = f"is the file of the {what}"
             raise InvalidInput("--output", output, problem, "name another file")
 

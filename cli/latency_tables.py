@@ -20,20 +20,24 @@ LEFT: Literal["left"] = "left"
 _BOUND = {"cache": "KV cache", "memory": "bandwidth"}
 
 
-def document(found: Latency) -> Document:
-    """Return the answer."""
+def document(found: Latency, per_kernel: bool = False) -> Document:
+    """Return the answer; with kernels, CSV holds them alone."""
     report = found.report
+    rows, tables, answer = records(found), [_totals(found), _stages(found)], payload(found)
+    if per_kernel:
+        from .kernel_rows import kernel_rows, kernel_tables  # few answers show them
+
+        answer["kernels"] = rows = kernel_rows(found)
+        tables += kernel_tables(rows)
     title = f"{report.model.id} on {found.device.name}: latency"
     return Document(
         title=title + (", scheduled against dense" if report.schedule else ""),
         facts=(*facts(report, ("exact",))[:-1], *device_facts(found)),
-        tables=(_totals(found), _stages(found)),
+        tables=tuple(tables),
         notes=tuple(_notes(found)),
         sentence=_sentence(found),
-        payload=payload(found),
-        records=tuple(
-            {**provenance(report), "device": found.device.id, **row} for row in records(found)
-        ),
+        payload=answer,
+        records=tuple({**provenance(report), "device": found.device.id, **row} for row in rows),
     )
 
 

@@ -61,7 +61,7 @@ def _answer(report: Report, asking: Asking, device: Device | None) -> Answer:
         own = fit(report, asking, capacity, scheduled=False)
         fits = (own, own if report.schedule is None else fit(report, asking, capacity))
         if not fits[1].fits:
-            changes = tuple(remedies(report, asking, capacity))
+            changes = remedies(report, asking, capacity)
     prefill = decode = None
     if asking.sharding.devices > 1:
         model, sides = report.model, (report.dense, report.scheduled)

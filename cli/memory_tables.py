@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from ..costmodel import Report
 from ..costmodel.device import Device
-from ..costmodel.peak import Asking, Peak, stored_in
+from ..costmodel.peak import Asking, Peak, Phase, stored_in
 from .document import Column, Document, Table
 from .memory_rows import (
     SIDES,
@@ -91,12 +91,22 @@ def _phase_table(found: Answer, sides: tuple[str, ...]) -> Table:
         phases = [next((p for p in one.phases if p.name == name), None) for one in peaks]
         last = phases[-1] or phases[0]
         assert last is not None
-        at = "" if last.layer is None or name == "selection" else f" (layer {last.layer})"
-        peak = name == peaks[-1].phase.name
         totals = [None if one is None else one.total for one in phases]
         largest = f"{last.largest_term}: {gib(last.terms[last.largest_term])}"
-        rows.append((f"{name}{at}{' = peak' if peak else ''}", *_cells(totals), largest))
+        rows.append((_phase_label(name, phases, peaks), *_cells(totals), largest))
     return Table("Alive at once, by phase", tuple(columns), tuple(rows))
+
+
+def _phase_label(name: str, phases: list[Phase | None], peaks: list[Peak]) -> str:
+    """Return a phase with its fullest layers, and whether it is the peak."""
+    layers = dict.fromkeys(one.layer for one in phases if one is not None)
+    at = "" if None in layers else f" (layer {' / '.join(map(str, layers))})"
+    if name == "decode" and not peaks[-1].generates:
+        return f"{name} (not run)"
+    peak = [side for side, one in zip(SIDES, peaks, strict=False) if one.phase.name == name]
+    if not peak:
+        return name + at
+    return f"{name}{at} = peak" + (f", {peak[0]}" if len(peak) < len(peaks) else "")
 
 
 def _peak_table(found: Answer, sides: tuple[str, ...]) -> Table:

@@ -105,9 +105,7 @@ def _fit_notes(asking: Asking, found: Answer, device: Device | None) -> list[str
         )
     else:
         changes = [f"{one.change} ({gib(one.total)} GiB)" for one in found.remedies]
-        would = (
-            f"would: {', '.join(changes)}" if changes else "no single change that is tried would"
-        )
+        would = f"would: {', '.join(changes)}" if changes else "no change that is tried would"
         lines.append(
             f"does not fit {name}: {gib(own.excess)} GiB too much; what {would}"
             if changes

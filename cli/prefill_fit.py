@@ -16,6 +16,8 @@ from ..presets import load_model
 from .device_check import Asked
 from .document import Column, Table
 
+#: Prefills of a file; one or two suffice.
+MOST = 200
 #: An engine or a CUDA graph: what constants of kernels are about.
 RUNNING = Running(runtime="graph", attention="sdpa")
 
@@ -106,6 +108,8 @@ def fit_prefills(question: Asked, name: str) -> PrefillFit:
     except InvalidInput as error:
         raise InvalidInput("--model", name, error.problem, error.way_out) from None
     points, start = question.measured.prefills, question.constants
+    if len(points) > MOST:
+        raise InvalidInput("rows", None, f"are more than {MOST} prefills", "give the medians")
     kernels = {tokens: _kernels(model, question.device, tokens) for _, tokens, _ in points}
 
     def stage(tokens: int, efficiency: Efficiency) -> StageTime:

@@ -85,19 +85,47 @@ def fit(report: Report, asking: Asking, capacity: int, *, scheduled: bool = True
 
 def remedies(
     report: Report, asking: Asking, capacity: int, *, scheduled: bool = True
-) -> Iterator[Remedy]:
-    """Yield single changes, each of which makes the request fit."""
+) -> tuple[Remedy, ...]:
+    """Return single changes, each of which makes the request fit, or else all of them together.
+
+    Of several devices, the fewest that do.
+    """
     asking = asking._replace(context=True)
-    for change, other in _changes(report, asking):
+    single = list(_singles(report, asking)), list(_spread("", report, asking))
+    found = [
+        *_fitting(single[0], capacity, scheduled),
+        *_fitting(single[1], capacity, scheduled)[:1],
+    ]
+    if found:
+        return tuple(found)
+    names, smallest = [], (report, asking)
+    if report.workload.batch > 1:
+        names, smallest = ["--batch 1"], (with_batch(report, 1), asking)
+    if asking.storage.bits > 4:
+        names.append("--bits 4")
+        smallest = (smallest[0], asking._replace(storage=Storage(4)))
+    together = [(" ".join(names), smallest), *_spread(" ".join(names), *smallest)]
+    return tuple(_fitting(together, capacity, scheduled)[:1])
+
+
+_Change = tuple[str, tuple[Report, Asking]]
+
+
+def _fitting(changes: list[_Change], capacity: int, scheduled: bool) -> list[Remedy]:
+    """Return the changes that make the request fit."""
+    found = []
+    for change, (report, asking) in changes:
         try:
-            total = peak(other[0], other[1], scheduled=scheduled).total
+            total = peak(report, asking, scheduled=scheduled).total
         except InvalidInput:  # devices that do not divide the heads
             continue
         if total <= capacity:
-            yield Remedy(change, total)
+            found.append(Remedy(change, total))
+    return found
 
 
-def _changes(report: Report, asking: Asking) -> Iterator[tuple[str, tuple[Report, Asking]]]:
+def _singles(report: Report, asking: Asking) -> Iterator[_Change]:
+    """Yield the changes on one device."""
     if asking.running.attention == "eager" and not asking.running.output_attentions:
         fused = asking.running._replace(attention="sdpa")
         yield "--attention sdpa", (report, asking._replace(running=fused))
@@ -109,10 +137,14 @@ def _changes(report: Report, asking: Asking) -> Iterator[tuple[str, tuple[Report
     for bits in (8, 4):
         if bits < asking.storage.bits:
             yield f"--bits {bits}", (report, asking._replace(storage=Storage(bits)))
+
+
+def _spread(others: str, report: Report, asking: Asking) -> Iterator[_Change]:
+    """Yield more devices, beside other changes."""
     for devices in TRIED_DEVICES:
         if devices > asking.sharding.tp:
             spread = asking.sharding._replace(tp=devices)
-            yield f"--tp {devices}", (report, asking._replace(sharding=spread))
+            yield f"{others} --tp {devices}".strip(), (report, asking._replace(sharding=spread))
 
 
 def with_batch(report: Report, batch: int) -> Report:

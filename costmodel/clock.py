@@ -91,8 +91,8 @@ class StageTime(NamedTuple):
 
     def scaled(self, factor: float) -> StageTime:
         """Return so many times of it."""
-        times = [one.scaled(factor) for one in self[:3]]
-        return StageTime(*times, *(factor * one for one in self[3:]))
+        device, host, time = (one.scaled(factor) for one in self[:3])
+        return StageTime(device, host, time, *(factor * one for one in self[3:]))
 
     @property
     def limit(self) -> str:

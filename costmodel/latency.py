@@ -6,15 +6,17 @@ from collections.abc import Iterable, Iterator
 from itertools import pairwise
 from typing import NamedTuple
 
+from .architecture.model import Model
 from .clock import BACKENDS, RUNTIMES, Arithmetic, Clock, Running, StageTime, arithmetic
 from .device import Device
-from .errors import UnknownName
+from .errors import InvalidInput, UnknownName
 from .report import Report
 from .schedule import Schedule
 from .timing import ZERO, Interval
 from .tokenplan import TokenPlan
 from .traffic import (
     STAGES,
+    Kernel,
     Stage,
     decode_kernels,
     decode_selection_kernels,
@@ -102,7 +104,11 @@ class Ceiling(NamedTuple):
 
 
 def ceiling(found: Latency) -> Ceiling:
-    """Return the end-to-end speed-up that is left when all visual tokens of the LLM are gone."""
+    """Return the end-to-end speed-up that is left when all visual tokens of the LLM are gone.
+
+    What a schedule does to encoder, channels and bits stays. One that skips whole runs or drops
+    generated tokens does more than prune, and may exceed it.
+    """
     plain = found.text_only
     stage = max(STAGES, key=lambda name: plain.stages[name].time.central)
     whole = found.dense.end_to_end
@@ -138,9 +144,33 @@ def latency(report: Report, device: Device, running: Running | None = None) -> L
     scheduled = dense
     if report.schedule is not None:
         scheduled = _side(report, report.scheduled, report.schedule, clocks[1])
-    plain = report.scheduled.without_visual()
-    text_only = _side(report, plain, None, clocks[1])
+    plain, rest = report.scheduled.without_visual(), report.schedule
+    if rest is not None:
+        rest = rest.model_copy(update={"selection": None})  # its channels stay
+    text_only = _side(report, plain, rest, clocks[1])
     return Latency(report, device, running, arithmetics, dense, scheduled, text_only)
+
+
+def timed_kernels(found: Latency, *, scheduled: bool = True) -> list[tuple[Kernel, StageTime]]:
+    """Return every kernel of a prefill and of the first decode forward, with its time.
+
+    Raises:
+        InvalidInput: A schedule of several ways, whose kernels are no one run's.
+    """
+    report, running = found.report, found.running
+    plan, schedule = report.dense, None
+    if scheduled:
+        plan, schedule = report.scheduled, report.schedule
+    if plan.branches:
+        problem = "has several ways, whose kernels are no one run's"
+        raise InvalidInput("mixture", None, problem, "price one of its ways")
+    own = found.arithmetic[scheduled]
+    clock = Clock(found.device, own, running)
+    kernels = [
+        *_prefill(report, plan, schedule, clock),
+        *(_forward(report, plan, schedule, clock, 1) if report.workload.new_tokens > 1 else ()),
+    ]
+    return [(kernel, clock.time(kernel)) for kernel in kernels]
 
 
 def speed_up(before: Interval, after: Interval) -> Interval:
@@ -178,29 +208,19 @@ def _side(report: Report, plan: TokenPlan, schedule: Schedule | None, clock: Clo
 
 
 def _run(report: Report, plan: TokenPlan, schedule: Schedule | None, clock: Clock) -> Side:
-    model, counting, running = report.model, report.counting, clock.running
-    if schedule is not None and schedule.channels is not None:
-        from .narrowing import narrowed
-
-        model = narrowed(model, schedule.channels)
-    numbers, backend = clock.arithmetic.numbers, running.attention
-    stages = clock.stages(prefill_kernels(model, plan, counting, numbers, backend))
-    stages |= clock.stages(selection_kernels(model, plan, schedule, counting, backend))
+    model = report.model
+    stages = clock.stages(_prefill(report, plan, schedule, clock))
     layers = model.decoder.num_hidden_layers
     stages["prefill"] = clock.hosted(stages.get("prefill", StageTime()), layers)
     encoder = sum(tower.num_hidden_layers for tower in model.towers)
     if "vision" in stages:
         stages["vision"] = clock.hosted(stages["vision"], encoder, upper_only=True)
-    stages["load"] = _loading(running)
+    stages["load"] = _loading(clock.running)
     forwards = report.workload.new_tokens - 1
     generating = sum(layout.generates for layout in plan.layout)
 
     def forward(step: int) -> StageTime:
-        kernels = decode_kernels(
-            model, plan, step, counting, numbers, backend, running.runtime == "eager"
-        )
-        rule = decode_selection_kernels(model, plan, schedule, step, counting)
-        found = clock.stages((*kernels, *rule))
+        found = clock.stages(_forward(report, plan, schedule, clock, step))
         return clock.hosted(found["decode"], generating)
 
     first = last = mean = None
@@ -211,6 +231,41 @@ def _run(report: Report, plan: TokenPlan, schedule: Schedule | None, clock: Cloc
         mean = stages["decode"].scaled(1 / forwards)
     ordered = {name: stages.get(name, StageTime()) for name in STAGES}
     return Side(ordered, first, mean, last, forwards)
+
+
+def _prefill(
+    report: Report, plan: TokenPlan, schedule: Schedule | None, clock: Clock
+) -> Iterator[Kernel]:
+    """Yield the kernels of everything until the first token."""
+    model, counting, backend = _narrowed(report, schedule), report.counting, clock.running.attention
+    yield from prefill_kernels(model, plan, counting, clock.arithmetic.numbers, backend)
+    yield from selection_kernels(model, plan, schedule, counting, backend)
+
+
+def _forward(
+    report: Report, plan: TokenPlan, schedule: Schedule | None, clock: Clock, step: int
+) -> Iterator[Kernel]:
+    """Yield the kernels of a decode forward."""
+    model, running = _narrowed(report, schedule), clock.running
+    yield from decode_kernels(
+        model,
+        plan,
+        step,
+        report.counting,
+        clock.arithmetic.numbers,
+        running.attention,
+        running.runtime == "eager",
+    )
+    yield from decode_selection_kernels(model, plan, schedule, step, report.counting)
+
+
+def _narrowed(report: Report, schedule: Schedule | None) -> Model:
+    """Return the model that runs under a schedule, whose channels may be fewer."""
+    if schedule is None or schedule.channels is None:
+        return report.model
+    from .narrowing import narrowed
+
+    return narrowed(report.model, schedule.channels)
 
 
 def _loading(running: Running) -> StageTime:

@@ -88,6 +88,8 @@ def _lines(path: str, field: str) -> Iterator[tuple[int, list[str]]]:
     def fail(problem: str) -> NoReturn:
         raise InvalidInput(field, path, problem, way_out) from None
 
+    if not path:
+        fail("is empty")
     try:
         with Path(path).open("rb") as file:
             data = file.read(LARGEST_FILE + 1)  # a device may have no end

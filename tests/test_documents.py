@@ -55,7 +55,10 @@ def test_documents_show_commands():
         "compare",
         "solve",
         "train",
+        "latency",
+        "crossover",
         "devices",
+        "memory",
     }
 
 

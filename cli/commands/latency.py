@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import typer
 
 from ..export import deliver
-from ..options import Sink, shares
+from ..options import OUTPUT, Sink, option, shares
 from ..request import Request
 from ..timing_options import Timing
 
@@ -14,7 +16,19 @@ app = typer.Typer(add_completion=False)
 
 @app.command()
 @shares(Request, Timing, Sink)
-def latency(request: Request, timing: Timing, sink: Sink) -> None:
+def latency(
+    request: Request,
+    timing: Timing,
+    sink: Sink,
+    per_kernel: Annotated[
+        bool,
+        option(
+            OUTPUT,
+            "--per-kernel",
+            "Add every kernel of the prefill and of the first decode forward.",
+        ),
+    ] = False,
+) -> None:
     """Price time on a device: first token, decode, end to end, as intervals.
 
     Example: tokencost latency --model llava-1.5-7b --method fastv --device a100-80gb
@@ -27,7 +41,7 @@ def latency(request: Request, timing: Timing, sink: Sink) -> None:
     request.refuse(reason, "leave it out", "causal")
     deliver(
         sink,
-        lambda: document(timed(request.report(), timing.target(), timing.running())),
+        lambda: document(timed(request.report(), timing.target(), timing.running()), per_kernel),
         request.schedule,
         request.config,
     )

@@ -149,7 +149,9 @@ def test_a_calibrated_device_fits(tokencost, tmp_path, measured):
     checked = tokencost("devices", "check", measured, "--device", device, "--format", "json").json()
     assert checked["mape_percent"] == answer["errors"]["products"]["after"]["mape_percent"]
     assert checked["device"] == "a100-80-sxm-calibrated"
-    assert checked["constants"]["source"] == "fitted to 64 rows of measured.csv"
+    source = checked["constants"]["source"]
+    assert source.startswith("products and passes: fitted to 64 measured rows of measured.csv; ")
+    assert "the rest: fitted to matrix products on A100, H100 and A40" in source
     again = tokencost("devices", "show", device, "--format", "json")
     assert again.status == 0
 
@@ -249,6 +251,11 @@ REFUSED = {
         ["tokens,ms", "1,9"],
         ("--model", "llava-1.5-7b"),
         ("say nothing of the peak rate", "at line 2", "measure longer prefills"),
+    ),
+    "many prefills": (
+        ["tokens,ms", *(f"{tokens},{tokens}" for tokens in range(1, 202))],
+        ("--model", "llava-1.5-7b"),
+        ("more than 200 prefills", "give the medians"),
     ),
     "contradicting prefills": (
         ["tokens,ms", "2048,200", "4096,210"],

@@ -108,6 +108,29 @@ def test_unverified_figures_and_models_that_do_not_fit(tokencost):
     assert "exceed the device's memory by" in text
 
 
+def test_kernels_sum_to_their_stages(tokencost):
+    answer = asked(tokencost, "latency", *FASTV, "--new-tokens", 2, "--per-kernel")
+    rows = answer["kernels"]
+    for side in ("baseline", "scheduled"):
+        for stage in ("vision", "connector", "selection", "prefill", "decode"):
+            own = [row for row in rows if (row["side"], row["stage"]) == (side, stage)]
+            for bound in ("lower", "central", "upper"):
+                whole = answer["stages"][stage][side]["device"][bound]
+                assert sum(row[bound] for row in own) == pytest.approx(whole)
+    (down,) = [
+        row
+        for row in rows
+        if row["side"] == "baseline" and row["stage"] == "prefill" and row["kernel"] == "down"
+    ]
+    assert (down["launches"], down["flops"]) == (32, 32 * 2 * 640 * 4096 * 11008)
+    assert down["bound_by"] == "compute"
+    table = tokencost("latency", *FASTV, "--per-kernel").out
+    assert "gate + up" in table
+    text = tokencost("latency", *FASTV, "--per-kernel", "--format", "csv").out
+    listed = list(csv.DictReader(io.StringIO(text)))
+    assert {row["kernel"] for row in listed} >= {"down", "scores and values", "norm"}
+
+
 def test_a_device_of_ones_own(tokencost, tmp_path):
     path = tmp_path / "mine.toml"
     path.write_text(

@@ -198,7 +198,7 @@ def test_methods_list(tokencost):
     assert reduces["visionzip"] == reduces["divprune"] == "before the LLM"
     assert reduces["fastv"] == reduces["pyramiddrop"] == reduces["sparsevlm"] == "in the LLM"
     found = tokencost("methods", "list", "*DROP", "--format", "json").json()
-    assert [row["id"] for row in found] == ["pyramiddrop"]
+    assert [row["id"] for row in found] == ["hidrop", "mustdrop", "pyramiddrop"]
     rows = csv.DictReader(io.StringIO(tokencost("methods", "list", "--format", "csv").out))
     assert {row["id"]: row["published_budgets"] for row in rows}["pyramiddrop"] == (
         "192, 128, 64 of 576"

@@ -129,6 +129,20 @@ def test_no_schedule_exceeds_the_ceiling():
     )
 
 
+@pytest.mark.parametrize(
+    "schedule",
+    [
+        Schedule(channels={"ffn": "0.5"}),
+        Schedule(bits={"weights": 4}),
+        Schedule(channels={"ffn": "0.5"}, compress={"tokens": 9}),
+    ],
+)
+def test_the_ceiling_keeps_what_is_no_pruning(schedule):
+    found = timed(schedule=schedule, new_tokens=8)
+    gain = speed_up(found.dense.end_to_end, found.scheduled.end_to_end)
+    assert gain.central <= ceiling(found).speed_up.central
+
+
 def test_energy_is_board_power_times_time():
     found = timed(on=device(tdp_w=400))
     assert found.energy_joules is not None

@@ -78,7 +78,8 @@ def test_biases_norms_and_routers_keep_their_bits(model_id):
     full, fewer = (weight_bytes(model, Storage(bits))["layers"] for bits in (16, 8))
     # All but a sliver are linears, which lose 2 − (8 + 24/128)/8 = 125/128 byte each
     linears = (full - fewer) * 128 / 125
-    assert 0.97 * full <= 2 * linears < full
+    # (flamingo-80b: 67,108,864 parameters of each layer are not known to be linears)
+    assert (0.9 if model_id == "flamingo-80b" else 0.97) * full <= 2 * linears < full
 
 
 def test_published_quantised_checkpoints_of_qwen2_vl():
@@ -173,6 +174,19 @@ def test_eager_llava_next():
     assert peak(report).total / GIB < 15
 
 
+@pytest.mark.parametrize(
+    ("method_id", "published"), [("pyramiddrop", 15.5), ("visionzip", 14.9), ("divprune", 13.9)]
+)
+def test_published_peaks_of_methods(method_id, published):
+    # CoIn (CVPR 2026), LLaVA-NeXT-7B with 320 of 2,880 visual tokens; GB or GiB is not said, and
+    # eager attention is inferred from the dense 16.8
+    model = load_model("llava-next-vicuna-7b")
+    workload = Workload(visual_tokens=2880, text_tokens=60, new_tokens=2)
+    schedule = load_method(method_id).schedule(model, workload, 320)
+    report = evaluate(model, workload, schedule, Counting(selection="released"))
+    assert peak(report, eager()).total / GIB == pytest.approx(published, rel=0.03)
+
+
 def test_maps_of_all_layers():
     n = 2940
     report = asked("llava-next-vicuna-7b", visual_tokens=2880, text_tokens=60)
@@ -183,25 +197,18 @@ def test_maps_of_all_layers():
 
 
 def test_pruning_inside_the_llm_keeps_the_peak_of_the_layers_before():
-    dense, pruned = (
-        peak(asked(schedule=HALF, text_tokens=64), eager(), scheduled=side)
-        for side in (False, True)
-    )
-    # Layers 0 and 1 see 640 tokens, the other 30 see 352
-    assert pruned.kv_per_layer == (640 * 2**14,) * 2 + (352 * 2**14,) * 30
-    own = [sum(one.terms.values()) for one in pruned.layers]
+    report = asked(schedule=HALF, visual_tokens=2880, text_tokens=60)
+    dense, pruned = (peak(report, eager(), scheduled=side) for side in (False, True))
+    # Layers 0 and 1 see 2,940 tokens, the other 30 see 1,500
+    assert pruned.kv_per_layer == (2940 * 2**14,) * 2 + (1500 * 2**14,) * 30
     assert pruned.layers[1].terms == dense.layers[1].terms
-    assert own[2] < own[1]
-    assert phase(pruned, "prefill").layer == 1, "eager scores outweigh the cache of later layers"
+    # 8·32·2940² bytes of scores outweigh 8·32·1500² and the cache of 30 layers
+    assert phase(pruned, "prefill").layer == 1
+    assert phase(dense, "prefill").layer == 31
 
 
 def test_released_fastv_keeps_a_map():
-    method = (
-        load_method("fastv").schedule_for(load_model("llava-1.5-7b"), Workload(text_tokens=64))
-        if hasattr(load_method("fastv"), "schedule_for")
-        else None
-    )
-    schedule = method or Schedule(stages=HALF, selection="fastv")
+    schedule = Schedule(stages=HALF, selection="fastv")
     counting = Counting(selection="released")
     report = evaluate(load_model("llava-1.5-7b"), Workload(text_tokens=64), schedule, counting)
     terms = phase(peak(report), "selection").terms
@@ -248,8 +255,10 @@ def test_what_makes_a_model_fit():
     named = [one.change for one in remedies(report, Asking(), capacity)]
     assert named[0] == "--batch 1"
     assert "--tp 2" in named
-    tiny = list(remedies(asked(), Asking(), 10**9))
-    assert tiny == []
+    # Weights of 14.1 GB: 4.8 in 4 bits, 2.7 of which two devices share
+    (together,) = remedies(report, Asking(), 5 * 10**9)
+    assert together.change == "--batch 1 --bits 4 --tp 2"
+    assert remedies(asked(), Asking(), 10**9) == ()
 
 
 def test_peaks_are_exact_at_absurd_sizes():

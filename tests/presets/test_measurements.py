@@ -99,6 +99,7 @@ def test_files_that_cannot_be_read(tmp_path):
     binary = tmp_path / "binary.csv"
     binary.write_bytes(b"tokens,ms\n\xff\xfe\n")
     for path, said in (
+        ("", "is empty"),
         (tmp_path / "none.csv", "cannot be read (No such file or directory)"),
         (tmp_path, "cannot be read (Is a directory)"),
         ("a\0b", "cannot be read"),

@@ -1,0 +1,127 @@
+"""The script that compares intervals with published measurements, on rows with their source."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SCRIPT = Path(__file__).parents[2] / "benchmarks" / "latency_records.py"
+USUAL = {
+    "method": "vanilla",
+    "model": "Llama-2-7B",
+    "setting": "TinyChat TTFT",
+    "gpu": "RTX 4090",
+    "dtype": "fp16",
+    "batch": 1,
+    "prompt_tokens": 2048,
+    "prompt_tokens_note": None,
+    "output_tokens": 1,
+    "quantity": "ttft",
+    "value": 211,
+    "unit": "ms",
+    "stage": "LLM only",
+    "grade": "A",
+    "source": "https://github.com/mit-han-lab/llm-awq/blob/main/tinychat/README.md",
+}
+#: AIM's README says that LLM-Viewer computed its times.
+AIM = {
+    **USUAL,
+    "method": "AIM",
+    "model": "LLaVA-OneVision-7B",
+    "setting": "32 frames",
+    "gpu": "A100 (LLM-Viewer model)",
+    "quantity": "prefill_time",
+    "prompt_tokens": None,
+    "grade": "X",
+    "source": "AIM",
+}
+
+
+def run(tmp_path, records):
+    path = tmp_path / "records.json"
+    path.write_text(json.dumps({"records": records}))
+    return subprocess.run(
+        [sys.executable, str(SCRIPT), str(path)], capture_output=True, text=True, check=False
+    )
+
+
+def test_a_measurement_inside(tmp_path):
+    done = run(tmp_path, [USUAL])
+    assert done.returncode == 0, done.stderr
+    assert "1 of 1 inside (100.0%)" in done.stdout
+    # 211 ms measured; the device alone takes 2048 tokens · 2 · 6.48e9 / 165.2e12 = 160.6 ms
+    line = next(line for line in done.stdout.splitlines() if line.startswith("| 0 |"))
+    measured, lower, central, upper = (float(cell) for cell in line.split("|")[8:12])
+    assert measured == 211.0
+    assert 160.6 < lower < measured < upper < 4 * lower
+    assert lower < central < upper
+
+
+def test_a_measurement_outside_fails_with_its_reason(tmp_path):
+    done = run(tmp_path, [{**USUAL, "value": 100}])
+    assert done.returncode == 1
+    assert "0 of 1 inside" in done.stdout
+    assert "times as fast as peaks allow (likely accumulates in fp16" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"grade": "C"}, "grade C: scope or hardware missing"),
+        ({"gpu": None}, "the source does not tell the device"),
+        ({"gpu": "A100 (from memory)"}, "the source does not tell the device"),
+        ({"prompt_tokens": None}, "prompt tokens or batch are not told"),
+        ({"batch": None}, "prompt tokens or batch are not told"),
+        ({"quantity": "end_to_end_time", "output_tokens": None}, "the output length is not told"),
+        ({"stage": "includes vision encode probably"}, "which stages it spans is not told"),
+        ({"unit": "GB"}, "no time: memory"),
+        ({"method": "PDrop"}, "the tokens of PDrop in each layer are not told"),
+        ({"gpu": "RTX 9999"}, "device RTX 9999 is not known"),
+        ({"model": "Other-9B"}, "no preset of Other-9B"),
+    ],
+)
+def test_what_is_not_told_is_dropped_with_its_reason(tmp_path, changes, reason):
+    done = run(tmp_path, [USUAL, {**USUAL, **changes}])
+    assert "1 of 1 inside" in done.stdout, done.stderr
+    assert "1 dropped:" in done.stdout
+    assert f"- 1: {reason}" in done.stdout
+
+
+def test_computed_times_are_found_by_rule_and_by_source(tmp_path):
+    # 439.58 ms is plausible by itself; 41.22 ms in the same table is 91 % of the peak.
+    records = [
+        USUAL,
+        {**AIM, "value": 439.58, "note": "99.63 TFLOP -> 227 TFLOP/s"},
+        {**AIM, "value": 41.22, "note": "11.64 TFLOP -> 282 TFLOP/s"},
+    ]
+    done = run(tmp_path, records)
+    found = done.stdout.split("computed, by rule:")[1]
+    assert "- 1 (X, AIM, 439.58 ms): another time of the same source is impossible" in found
+    assert "- 2 (X, AIM, 41.22 ms): 91% of the dense peak" in found
+    assert "- 0" not in found
+    alone = run(tmp_path, records[:2]).stdout.split("computed, by rule:")[1]
+    assert not alone.strip()
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("[]", "holds no records"),
+        ("{", "holds no records"),
+        ('{"records": []}', "no record that can be compared (it is empty)"),
+        (json.dumps({"records": [{**USUAL, "grade": "C"}]}), "scope or hardware missing"),
+    ],
+)
+def test_a_file_without_records(tmp_path, text, problem):
+    path = tmp_path / "none.json"
+    path.write_text(text)
+    done = subprocess.run(
+        [sys.executable, str(SCRIPT), str(path)], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert problem in done.stderr
+    assert done.stderr.count("\n") == 1
