@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 from ..costmodel import InvalidInput
 from ..costmodel.flops import Convention
-from ..costmodel.solving import EXHAUSTIVE, Solution, Target, solve
+from ..costmodel.solving import EXHAUSTIVE, Solution, Target
 from .asked import Asked
-from .free import most_budget, plain_amount
+from .free import budgets, plain_amount, solved_over
 from .method_rows import Compared, applied, reason, refused
+from .targets import name_of
 
 if TYPE_CHECKING:
     from ..presets import Method
@@ -54,10 +55,10 @@ def _solved(asked: Asked, method: Method, target: Target, exhaustive: int) -> Co
             return None
 
     try:
-        most = most_budget(method, asked, None)
+        known = budgets(method, asked, None)
     except InvalidInput as error:
         return refused(asked, method, None, str(error))
-    found = solve(price, 1, most, target.amount, exhaustive)
+    found = solved_over(known, price, target, exhaustive)
     if found is None:
         return refused(asked, method, None, refusals[0])
     if found.within is None:
@@ -67,4 +68,5 @@ def _solved(asked: Asked, method: Method, target: Target, exhaustive: int) -> Co
 
 def _dearer(target: Target, found: Solution) -> str:
     least = plain_amount(target, found.least)
-    return f"no budget is within {plain_amount(target, target.amount)}: the least is {least}"
+    goal = plain_amount(target, target.amount)
+    return f"no budget is within {goal}: the least {name_of(target)} is {least}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from fractions import Fraction
 from typing import Any, NamedTuple, get_args
@@ -92,9 +93,8 @@ def solved(request: Question, typed: str, target: Target) -> Solved:
     asked = request.asked()
     refuse_meaningless(asked, target.convention)
     trial = _Trial(request, free, asked, target)
-    low, high = trial.range
     limit = EXHAUSTIVE if free.name in ("budget", "prune_layer") else 0
-    found = solve(trial.price, low, high, target.amount, limit)
+    found = solved_over(trial.values, trial.price, target, limit)
     if found is None:
         raise trial.complaint()
     if found.within is None or target.amount > found.most:
@@ -162,16 +162,16 @@ class _Trial:
             self.entering = self._report(
                 _changed(request, without)
             ).scheduled.entering_visual_tokens
-        self.range = self._range()
+        self.values = self._values()
 
-    def _range(self) -> tuple[int, int]:
+    def _values(self) -> Sequence[int]:
         if self.free.name == "prune_layer":
-            return 0, self.asked.model.decoder.num_hidden_layers - 1
+            return range(self.asked.model.decoder.num_hidden_layers)
         if self.free.name == "keep":
-            return 1, self.entering
+            return range(1, self.entering + 1)
         if self.free.name == "tokens":
-            return 1, self.asked.dense.dense_visual_tokens
-        return 1, most_budget(self.method, self.asked, self.free.word)
+            return range(1, self.asked.dense.dense_visual_tokens + 1)
+        return budgets(self.method, self.asked, self.free.word)
 
     def text(self, value: int) -> str:
         """Return what to type for a number."""
@@ -210,7 +210,7 @@ class _Trial:
         error = self.request.renamed(error)
         if error.field != self.free.option or error.value is None:
             return error
-        low, high = self.range
+        low, high = self.values[0], self.values[-1]
         problem = f"fits no value from {low:,} to {high:,}: {error.value} {error.problem}"
         return InvalidInput(self.free.option, self.free.word, problem, error.way_out)
 
@@ -232,8 +232,23 @@ def _changed(request: Question, values: dict[str, Any]) -> Question:
     return replace(request, **values)
 
 
-def most_budget(method: Any, asked: Asked, word: str | None) -> int:
-    """Return the largest budget of a method.
+def solved_over(
+    values: Sequence[int], price: Callable[[int], Fraction | None], target: Target, limit: int
+) -> Solution | None:
+    """Return the answer among growing values, which need not follow each other."""
+    found = solve(lambda place: price(values[place]), 0, len(values) - 1, target.amount, limit)
+    if found is None:
+        return None
+    return found._replace(
+        within=None if found.within is None else values[found.within],
+        above=None if found.above is None else values[found.above],
+        first=values[found.first],
+        last=values[found.last],
+    )
+
+
+def budgets(method: Any, asked: Asked, word: str | None) -> Sequence[int]:
+    """Return the budgets of a method that are worth trying, in growing order.
 
     Raises:
         InvalidInput: The method knows no budgets.
@@ -243,5 +258,10 @@ def most_budget(method: Any, asked: Asked, word: str | None) -> int:
     if method.budget is None:
         problem = f"means nothing for {method.title}"
         raise InvalidInput("--budget", word, problem, "choose another method")
-    most: int | None = method.budget.most(Case.of(asked.model, asked.dense))
-    return asked.dense.dense_visual_tokens if most is None else most
+    case = Case.of(asked.model, asked.dense)
+    known: Sequence[int] | None = method.budget.candidates(case)
+    if known is not None:
+        return known
+    most: int | None = method.budget.most(case)
+    # None below 1: the method's own sentence tells why it is refused
+    return range(1, max(1, asked.dense.dense_visual_tokens if most is None else most) + 1)

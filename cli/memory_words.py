@@ -77,7 +77,9 @@ def notes(report: Report, asking: Asking, found: Answer, device: Device | None) 
             "vision: maps of convolutional encoders are three times the largest, an estimate"
         )
     if any(block.feed_forward.kind == "experts" for block in model.decoder.blocks):
-        lines.append("feed-forward of experts: a copy of every routed token, an estimate")
+        lines.append(
+            "feed-forward of experts: grouped products of transformers 5; a loop holds less"
+        )
     if report.schedule is not None:
         lines.append(f"selection: {selection_text(report, ('exact',))}")
     if report.scheduled.branches:

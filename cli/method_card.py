@@ -77,10 +77,19 @@ def card(method: Method) -> Document:
     notes = [f"{field} [{told.status}]: {told.text}" for field, told in method.provenance.items()]
     notes += [f"assumed [{', '.join(one.when)}]: {one.text}" for one in method.assumed]
     notes += [f"sources differ: {text}" for text in method.disagreements]
+    notes += [
+        f"{one['quantity']} printed as {one['printed']} {one['unit']} "
+        f"{'is from' if one['agrees'] else 'does not agree'}"
+        f"{'' if one['agrees'] else ': ' + one.get('note', '')}"
+        f"{' ' if one['agrees'] else ' Source: '}{one['source']}"
+        for one in figures
+    ]
     notes += [f"source: {source}" for source in method.source]
     report = settings[0][1]
     shown = method.reference
-    where = f"On {shown.model}" + (f" with {shown.frames} frames" if shown.frames else "")
+    where = f"On {shown.model}" + (
+        f" with {shown.frames} frames" if shown.frames else _images(len(shown.images))
+    )
     return Document(
         title=f"{method.id}: {method.title} (arXiv {method.paper})",
         facts=(
@@ -105,7 +114,7 @@ def card(method: Method) -> Document:
         payload={
             "schema_version": SCHEMA_VERSION,
             "tokencost_version": __version__,
-            **method.model_dump(mode="json", exclude={"figures"}),
+            **method.model_dump(mode="json", exclude={"figures", "selects", "input"}),
             "budget_meaning": method.budget.meaning if method.budget else None,
             "selection_work": selection_payload(report),
             "settings": {"model": shown.model, "frames": shown.frames, "rows": rows},
@@ -131,6 +140,10 @@ def _settings(method: Method) -> list[tuple[int | None, Report]]:
             if budget is None:
                 raise
     return found
+
+
+def _images(count: int) -> str:
+    return f" with {count} images" if count > 1 else ""
 
 
 def _row(budget: int | None, report: Report) -> dict[str, Any]:
@@ -163,21 +176,26 @@ def _figure(method: Method, place: int) -> dict[str, Any]:
     }
 
 
+def _convention(figure: dict[str, Any]) -> str:
+    """Return the convention of a figure; numbers of tokens and bytes of the cache have none."""
+    counted = ("token", "KV", "kv")
+    return "—" if any(word in figure["quantity"] for word in counted) else figure["convention"]
+
+
 def _figure_tables(figures: list[dict[str, Any]]) -> tuple[Table, ...]:
     if not figures:
         return ()
-    columns = ("published figure", "convention", "printed", "recomputed", "agrees", "source")
+    columns = ("published figure", "convention", "printed", "recomputed", "agrees")
     aligned = tuple(
         Column(name, "right" if name in ("printed", "recomputed") else "left") for name in columns
     )
     rows = tuple(
         (
             one["quantity"],
-            one["convention"],
+            _convention(one),
             f"{one['printed']} {one['unit']}",
             f"{one['recomputed']:.6g} {one['unit']}",
-            "yes" if one["agrees"] else f"no: {one.get('note', '')}",
-            one["source"],
+            "yes" if one["agrees"] else "no",
         )
         for one in figures
     )

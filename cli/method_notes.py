@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ..costmodel import Schedule
+from ..costmodel import Report, Schedule
 
 if TYPE_CHECKING:
     from ..presets.method import AppliedMethod
@@ -24,6 +24,18 @@ def method_payload(schedule: Schedule | None) -> dict[str, Any] | None:
     """Return a schedule's method as the JSON answers give it; None without a method."""
     method = _applied(schedule)
     return None if method is None else method.model_dump(mode="json")
+
+
+def video_notes(report: Report) -> tuple[str, ...]:
+    """Return that a method for videos is asked about one image."""
+    method = _applied(report.schedule)
+    if method is None or report.dense.frames or len(report.dense.images) > 1:
+        return ()
+    from ..presets.method import load_method
+
+    if load_method(method.id).input != "video":
+        return ()
+    return (f"{method.title} is for videos: here the crops of one image stand for frames",)
 
 
 def _applied(schedule: Schedule | None) -> AppliedMethod | None:

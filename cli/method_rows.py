@@ -114,7 +114,7 @@ def _row(asked: Asked, method: Method | None, budget: int | None, report: Report
         "selection": None if report is None else selection_payload(report),
         "training": None if method is None else method.trained,
         "schedule_known": None if method is None else method.schedule_known,
-        "assumed_fields": [] if method is None else assumed_fields(asked, method, budget),
+        "assumed_fields": [] if method is None else assumed_fields(asked, method, budget, report),
         "assumed": _assumed(report),
         "target": None,
     }
@@ -178,16 +178,22 @@ def _decode_step(dense: Report, report: Report | None) -> dict[str, Any]:
     }
 
 
-def assumed_fields(asked: Asked, method: Method, budget: int | None) -> list[str]:
-    """Return the fields whose provenance is "assumed" and that matter for the request."""
+def assumed_fields(
+    asked: Asked, method: Method, budget: int | None, report: Report | None
+) -> list[str]:
+    """Return the fields that are assumed and matter for the request.
+
+    "details" where no whole field is, but something in the schedule.
+    """
     unused = {"budget" if budget is None else "default"}
     if asked.model.decoder.num_hidden_layers == method.reference.layers:
         unused.add("other depth")
-    return [
+    found = [
         name
         for name, told in method.provenance.items()
         if told.status == "assumed" and name not in unused
     ]
+    return found or (["details"] if _assumed(report) else [])
 
 
 def _assumed(report: Report | None) -> list[str]:

@@ -52,7 +52,7 @@ def document(
     shown = tuple(fact for fact in facts(asked.report(), conventions) if fact[0] in kept)
     priced = [row for row in rows if row["reason"] is None]
     return Document(
-        title=f"{asked.model.id}: {len(rows) - 1} methods side by side",
+        title=_title(asked, rows),
         facts=(*shown, _asked_for(budget, target)),
         tables=(_cost_table(priced, conventions, target), _other_table(priced)),
         notes=(*_notes(asked, conventions, target), *_refused(rows)),
@@ -60,6 +60,13 @@ def document(
         payload=rows,
         records=tuple(_flat(row) for row in rows),
     )
+
+
+def _title(asked: Asked, rows: list[Row]) -> str:
+    named, priced = len(rows) - 1, sum(row["reason"] is None for row in rows) - 1
+    if priced < named:
+        return f"{asked.model.id}: {priced} of {named} methods with figures"
+    return f"{asked.model.id}: {named} method{'s' * (named != 1)} side by side"
 
 
 def _asked_for(budget: int | None, target: Target | None) -> tuple[str, str]:

@@ -20,7 +20,7 @@ def component_rows(phase: str, name: Convention, sides: tuple[Bill, Bill]) -> li
         amounts += [
             (part, before.get(part, 0), after.get(part, 0))
             for part in COMPONENTS
-            if not phase.startswith("decode") or part in before
+            if not phase.startswith("decode") or part in before or part in after
         ]
     return [
         {

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from typing import Any
 
 from ..costmodel import Report
 from ..costmodel.numeric import Spec
-from ..costmodel.schedule import EncoderMerge, ratio_text
+from ..costmodel.schedule import EncoderMerge, Schedule, ratio_text
+from ..costmodel.tokenplan import TokenPlan
 from .units import compact, ranges
 
 #: Where a schedule compresses, in words.
@@ -60,7 +62,7 @@ def _input_text(report: Report) -> str:
         left = plan.frames or len(plan.images)
         parts.append(f"keep {ratio_text(spec.frames)}: {left} of {before} frames")
     if spec.crops is not None:
-        parts.append(f"at most {spec.crops} crops of an image")
+        parts.append(f"at most {spec.crops} crop{'s' * (spec.crops != 1)} of an image")
     if spec.patches is not None:
         patches = f"{plan.encoder_positions} of {report.dense.encoder_positions} patches"
         parts.append(f"keep {ratio_text(spec.patches)}: {patches} enter the encoder")
@@ -77,13 +79,29 @@ def _rare_texts(report: Report) -> list[str]:
             texts.append(f"{name}: {_fields(getattr(schedule, name), ())}")
     if schedule.mixture:
         ways = []
-        for branch in schedule.mixture:
+        for branch, (_, way) in zip(schedule.mixture, report.scheduled.branches, strict=True):
             what = "not run" if branch.skipped else "dense"
-            if branch.schedule is not None:
-                what = " and ".join(branch.schedule.primitives) or what
+            if branch.schedule is not None and way is not None:
+                what = _way_text(branch.schedule, way) or what
             ways.append(f"{ratio_text(branch.probability)} {what}")
         texts.append(f"mixture of {', '.join(ways)}; figures are expectations")
     return texts
+
+
+def _way_text(schedule: Schedule, plan: TokenPlan) -> str:
+    """Return what a way of a mixture does, with its amounts."""
+    texts = []
+    for name in schedule.primitives:
+        if name == "compress":
+            texts.append(f"with {_visual(plan.entering_visual_tokens)}")
+        elif name == "stages":
+            texts += [
+                f"from layer {stage.first_layer} on {_visual(plan.visual[stage.first_layer])}"
+                for stage in schedule.stages
+            ]
+        elif name != "selection":
+            texts.append(name)
+    return " and ".join(texts)
 
 
 def _fields(spec: Spec, hidden: tuple[str, ...]) -> str:
@@ -97,9 +115,18 @@ def _fields(spec: Spec, hidden: tuple[str, ...]) -> str:
             value = ratio_text(value)
         elif isinstance(value, tuple):
             whole = all(isinstance(item, int) for item in value)
-            value = ranges(value) if whole else f"{len(value)} values"
+            value = ranges(value) if whole else f"{_ends(value)} over {len(value)} layers"
         shown.append(f"{name.replace('_', ' ')} {value}")
     return ", ".join(shown)
+
+
+def _ends(values: tuple[Any, ...]) -> str:
+    """Return the first and the last of a list of shares."""
+    first, last = (
+        ratio_text(item) if isinstance(item, Fraction) else str(item)
+        for item in (values[0], values[-1])
+    )
+    return f"{first} → {last}"
 
 
 def _encoder_text(report: Report) -> str:
@@ -128,6 +155,8 @@ def merges(report: Report) -> bool:
 
 def off_grid(report: Report) -> bool:
     """Tell whether merging keeps the connector's tokens from being un-padded and separated."""
+    if report.schedule is None or report.schedule.encoder is None:
+        return False  # fewer frames or crops lie on grids as before
     seen, used = report.dense.visual_input, report.model.vision.contributing_layers
     before, after = report.dense.encoder_ffn[used - 1], report.scheduled.encoder_ffn[used - 1]
     return before != after and seen.visual_tokens != seen.connector_tokens

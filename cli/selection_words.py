@@ -27,7 +27,7 @@ def selection_text(report: Report, conventions: tuple[Convention, ...]) -> str:
     assert work is not None
     counted, other = work["ideal"], work["released"]
     if not any(counted.values()) and not any(other.values()):
-        return f"{rule}, which has nothing to choose here, 0 counted"
+        return f"{rule}: nothing to choose here, 0 counted"
     released = report.counting.selection == "released"
     how = "as its released code computes it" if released else "as this project implements it"
     both = other if released else counted
@@ -45,23 +45,28 @@ def selection_scope(report: Report) -> str:
 
 
 def selection_payload(report: Report) -> dict[str, Any] | None:
-    """Return what choosing the tokens takes in a prefill, both ways; None without a rule."""
-    schedule = report.schedule
-    if schedule is None or schedule.selection is None:
-        return None
-    from ..costmodel.selection import RULES, selection_work  # few schedules name a rule
+    """Return what choosing the tokens takes in a prefill, both ways; None without a rule.
 
-    rule = schedule.selection
+    Of a mixture it is what `report_selection` says: expected FLOP and bytes, the rounds of the
+    whole and of the way with the most, and the largest attention maps.
+    """
+    chosen = _rules(report)
+    if not chosen:
+        return None
+    from ..costmodel.selection import RULES, report_selection  # few schedules name a rule
+
     named: Any = RULES
+    computes = [
+        named[rule].computes if isinstance(rule, str) else str(rule.computes) for rule in chosen
+    ]
     found: dict[str, Any] = {
         "name": _name(report),
-        "computes": named[rule].computes if isinstance(rule, str) else rule.computes,
+        "computes": "; ".join(computes),
         "counted": report.counting.selection,
     }
-    side = report.dense if report.scheduled.branches else report.scheduled
     for variant in ("ideal", "released"):
         counting = report.counting.model_copy(update={"selection": variant})
-        work = selection_work(report.model, side, schedule, counting)
+        work = report_selection(report, counting)
         found[variant] = {
             "flops": work.flops,
             "moved_bytes": work.moved_bytes,
@@ -86,7 +91,15 @@ def _figures(work: dict[str, int]) -> str:
 
 
 def _name(report: Report) -> str | None:
-    if report.schedule is None or report.schedule.selection is None:
-        return None
-    rule = report.schedule.selection
-    return rule if isinstance(rule, str) else str(rule.name)
+    names = [rule if isinstance(rule, str) else str(rule.name) for rule in _rules(report)]
+    return " and ".join(names) or None
+
+
+def _rules(report: Report) -> list[Any]:
+    """Return the rules of the schedule and of its ways, each once."""
+    schedule = report.schedule
+    if schedule is None or (schedule.selection is None and not schedule.mixture):
+        return []
+    from ..costmodel.selection.mixed import rules  # few schedules name a rule
+
+    return rules(schedule)

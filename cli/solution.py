@@ -24,6 +24,8 @@ _NAMES = {
     "budget": "budget",
 }
 
+_LARGEST = {**_NAMES, "tokens": "number of visual tokens"}
+
 
 def document(solved: Solved) -> Document:
     """Return the answer in all its forms."""
@@ -32,7 +34,7 @@ def document(solved: Solved) -> Document:
     rows = [_row(solved, place) for place in range(len(solved.reports))]
     conventions = (target.convention,)
     return Document(
-        title=f"{report.model.id}: the largest {_NAMES[free.name]} within the target",
+        title=f"{report.model.id}: the largest {_LARGEST[free.name]} within the target",
         facts=(
             ("target", f"{name_of(target)}: {target_text(target)}"),
             ("free", _searched(solved)),
@@ -116,6 +118,8 @@ def _searched(solved: Solved) -> str:
     found, free = solved.solution, solved.free
     unit = " kept tokens" if free.name == "keep" else ""
     what = f"{free.option} of {found.first:,} to {found.last:,}{unit}"
+    if found.exhaustive and found.tried < found.last - found.first + 1:
+        return f"{what}, all {found.tried:,} values that there are priced"
     if found.exhaustive:
         return f"{what}, every value priced"
     return f"{what}, by bisection; {found.tried:,} values priced, none cheaper than a smaller one"
@@ -190,7 +194,7 @@ def _sentence(solved: Solved) -> str:
         f"structural and {plan.text_tokens} text tokens at batch {plan.batch}, "
     )
     answer = (
-        f"the largest {_NAMES[free.name]} whose {name_of(target)} does not exceed "
+        f"the largest {_LARGEST[free.name]} whose {name_of(target)} does not exceed "
         f"{target_text(target)} is {texts[0]}"
     )
     following = f"; the next is {texts[1]}" if texts[1:] else ""

@@ -11,7 +11,7 @@ from ..costmodel.plan import entering_encoder
 from ..costmodel.tokens.base import Size
 from ..costmodel.version import __version__
 from .implementation import implementation_parts
-from .method_notes import method_notes, method_payload
+from .method_notes import method_notes, method_payload, video_notes
 from .model_notes import model_notes
 from .schedule_words import merges, off_grid
 from .schedule_words import schedule_text as schedule_text
@@ -41,10 +41,14 @@ def facts(report: Report, conventions: tuple[Convention, ...]) -> tuple[tuple[st
 
 
 def _images(report: Report) -> tuple[str, str]:
-    plan, frames = report.scheduled, report.scheduled.frames
+    plan, frames = report.scheduled, report.dense.frames
     note = plan.visual_input.note
     if frames:
-        return "video", f"{frames} frames of {sizes_text(plan.images)} (height×width) → {note}"
+        left = f", {plan.frames} kept," if plan.frames != frames else ""
+        return (
+            "video",
+            f"{frames} frames{left} of {sizes_text(plan.images)} (height×width) → {note}",
+        )
     return "images", f"{sizes_text(plan.images)} (height×width) → {note}"
 
 
@@ -161,6 +165,7 @@ def notes(report: Report, conventions: tuple[Convention, ...]) -> tuple[str, ...
     if report.schedule is not None:
         lines.append(f"selection: {selection_text(report, conventions)}")
     lines += method_notes(report.schedule)
+    lines += video_notes(report)
     if report.workload.new_tokens > 1 and conventions != ("exact",):
         lines.append("survey and gated are prefill formulas; exact includes the decode forwards")
     lines += report.model.uncertainty

@@ -19,7 +19,7 @@ _SUFFIXES = {"": 0, "k": 3, "K": 3, "M": 6, "G": 9, "T": 12, "P": 15}
 _NUMBER = r"[0-9]{1,20}(?:\.[0-9]{1,20})?(?:[eE]\+?[0-9]{1,2})?"
 #: Option: (quantity, pattern of what stands behind the number, way out).
 _TARGETS: dict[str, tuple[Quantity, str, str]] = {
-    "target_ratio": ("ratio", r"()()", "give a share of the dense cost, such as 0.45"),
+    "target_ratio": ("ratio", r"()()", "give a share of the dense cost, such as 0.45, 1/3 or 45%"),
     "target_flops": ("flops", r"([kKMGTP]?)()", "give FLOPs, or MACs, such as 1.25T"),
     "target_average_tokens": ("average-tokens", r"()()", "give a number of tokens, such as 192"),
     "target_kv_bytes": (
@@ -36,7 +36,9 @@ class Targets:
 
     target_ratio: Annotated[
         Text,
-        option(TARGET, "--target-ratio", "Share of the dense cost, such as 0.45.", "RATIO"),
+        option(
+            TARGET, "--target-ratio", "Share of the dense cost, such as 0.45, 1/3 or 45%.", "RATIO"
+        ),
     ] = None
     target_flops: Annotated[
         Text,
@@ -96,6 +98,8 @@ def one_convention(text: str | None) -> Convention:
 def _amount(name: str, text: str) -> Fraction:
     """Return an amount in base units, exactly as it was written."""
     _, suffix, way_out = _TARGETS[name]
+    if name == "target_ratio" and (share := _share(text.strip())):
+        return share
     found = re.fullmatch(rf"({_NUMBER}) ?{suffix}", text.strip())
     if found is None or (found[3] == "iB" and not found[2]):
         kind = {"target_ratio": "a ratio", "target_kv_bytes": "a number of bytes"}
@@ -107,6 +111,14 @@ def _amount(name: str, text: str) -> Fraction:
     if not amount:
         raise InvalidInput(flag(name), text, "is not above 0", way_out)
     return amount
+
+
+def _share(text: str) -> Fraction | None:
+    """Return a share such as 1/3 or 45%; None of another form, or of nothing."""
+    found = re.fullmatch(rf"({_NUMBER}) ?%|([0-9]{{1,20}})/(0*[1-9][0-9]{{0,19}})", text)
+    if found is None:
+        return None
+    return Fraction(found[1]) / 100 if found[1] else Fraction(int(found[2]), int(found[3]))
 
 
 def target_text(target: Target, amount: Fraction | None = None) -> str:

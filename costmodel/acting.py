@@ -23,7 +23,7 @@ def acting(
         try:
             allowed = rule.activity(entering, depth, schedule.rounding)
         except InvalidInput as error:
-            field = f"layers.{index}.{error.field}"
+            field = f"layers.{index}.{error.field}".rstrip(".")
             raise InvalidInput(field, error.value, error.problem, error.way_out) from None
         activity = activity.limited(allowed)
     if not activity.is_uniform or schedule.cache or schedule.stream or schedule.channels:
@@ -67,6 +67,7 @@ def _refuse_misfits(model: Model, schedule: Schedule) -> None:
         if windows and getattr(schedule, name):
             problem = f"does not fit {model.id}, whose layers have sliding windows"
             raise InvalidInput(name, None, problem, "use `stages` or `compress`")
+    _refuse_connectors(model, schedule)
     narrow = channels is not None and (channels.key, channels.value) != (1, 1)
     if windows and narrow:
         problem = f"does not fit {model.id}, whose layers have sliding windows"
@@ -75,3 +76,26 @@ def _refuse_misfits(model: Model, schedule: Schedule) -> None:
     if latent and narrow:
         problem = f"does not fit {model.id}, which caches latents instead of keys and values"
         raise InvalidInput("channels", None, problem, "leave `key` and `value` out")
+    if latent and schedule.cache is not None and schedule.cache.rescan:
+        problem = f"does not fit {model.id}, which caches latents instead of keys and values"
+        raise InvalidInput("cache.rescan", None, problem, "leave it out")
+
+
+def _refuse_connectors(model: Model, schedule: Schedule) -> None:
+    """Refuse a stream where new tokens are not simply a part of all that are encoded.
+
+    Raises:
+        InvalidInput: A stream behind whole crops, a convolution or two encoders.
+    """
+    if schedule.stream is None:
+        return
+    problem = None
+    if model.second_vision is not None:
+        problem = "which has two encoders"
+    elif not model.vision.patchwise:
+        problem = f"whose encoder ({model.vision.name}) is a convolutional network"
+    elif not model.connector.per_token:
+        problem = f"whose connector ({model.connector.name}) takes whole crops"
+    if problem:
+        problem = f"does not fit {model.id}, {problem}"
+        raise InvalidInput("stream", None, problem, "use `stages` or `compress`")

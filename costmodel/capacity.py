@@ -10,7 +10,6 @@ from .peak import Asking, Peak, peak
 from .plan import plan
 from .report import Report
 from .tokenplan import TokenPlan
-from .weights import Storage
 
 #: No batch and no context comes near.
 MOST = 10**7
@@ -103,7 +102,7 @@ def remedies(
         names, smallest = ["--batch 1"], (with_batch(report, 1), asking)
     if asking.storage.bits > 4:
         names.append("--bits 4")
-        smallest = (smallest[0], asking._replace(storage=Storage(4)))
+        smallest = (smallest[0], asking._replace(storage=asking.storage._replace(bits=4)))
     together = [(" ".join(names), smallest), *_spread(" ".join(names), *smallest)]
     return tuple(_fitting(together, capacity, scheduled)[:1])
 
@@ -136,7 +135,10 @@ def _singles(report: Report, asking: Asking) -> Iterator[_Change]:
         yield "--batch 1", (with_batch(report, 1), asking)
     for bits in (8, 4):
         if bits < asking.storage.bits:
-            yield f"--bits {bits}", (report, asking._replace(storage=Storage(bits)))
+            yield (
+                f"--bits {bits}",
+                (report, asking._replace(storage=asking.storage._replace(bits=bits))),
+            )
 
 
 def _spread(others: str, report: Report, asking: Asking) -> Iterator[_Change]:

@@ -154,7 +154,7 @@ def connector_flow(model: Model, plan: TokenPlan) -> Flow:
     return Flow(
         grids=dict(plan.connector_grids),
         batch=plan.batch,
-        arranged=plan.visual_input.visual_tokens,
+        arranged=plan.arranged_tokens,
         text_tokens=plan.text_tokens,
     )
 
@@ -182,6 +182,9 @@ def _decoder(model: Model, plan: TokenPlan, counting: Counting) -> Iterator[Oper
                 inside = visual * layout.in_sequence
                 pairs = _causal_pairs(model, plan, query, inside, layout.window)
             else:
+                if attended != key:
+                    problem = "does not go with `stream`, whose new tokens are the window's last"
+                    raise InvalidInput("causal", None, problem, "leave it out")
                 pairs = causal_subset_pairs(model, plan, layout, query, attended, pairs)
         counts = Tokens(
             query=batch * query,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from fractions import Fraction
 
 from .architecture.model import Model
 from .errors import InvalidInput
@@ -38,11 +39,12 @@ def narrow_cache(
 def rescans(model: Model, plan: TokenPlan, first: int, last: int) -> Iterator[Operator]:
     """Yield what choosing the visual tokens anew scores in decode forwards.
 
-    Of the forwards 1 to i, ⌈ρ·i⌉ score the visual tokens that are stored and not read: h·d_qk MACs
-    for each.
+    Of the forwards 1 to i, ⌈ρ·i⌉ score the visual tokens that are stored and not read:
+    h·⌊c_K·d_qk⌋ MACs for each.
     """
     from .primitives.cache import choosing_forwards  # few schedules have one
 
+    share = Fraction(1) if plan.channels is None else plan.channels.key
     times = choosing_forwards(plan.cache.rescan, first, last)
     for layer, (stored, read) in enumerate(zip(plan.visual_stored, plan.visual_read, strict=True)):
         attention = model.decoder.blocks[layer].attention
@@ -57,7 +59,7 @@ def rescans(model: Model, plan: TokenPlan, first: int, last: int) -> Iterator[Op
                 keys=more,
                 pairs=more,
                 heads=attention.num_attention_heads,
-                query_key_size=attention.head_dim,
+                query_key_size=int(share * attention.head_dim),
                 value_size=0,
             )
 

@@ -69,6 +69,7 @@ def plan(model: Model, workload: Workload, schedule: Schedule | None = None) -> 
         entering_visual_tokens=entering,
         connector_grids=grids,
         connector_tokens=passing,
+        arranged_tokens=seen.visual_tokens if passing else 0,
         tower_positions=encoder.positions,
         encoder_tokens=encoder.tokens,
         encoder_pairs=encoder.pairs,
@@ -120,6 +121,9 @@ def _encoded(
         reduced = staged(model, seen, spec, schedule.rounding)
         encoder = reduced.encoder
         if reduced.crops is not None:
+            if grids != tuple(_flow(model, seen).grids.items()):
+                problem = f"does not fit {model.id}, whose patches are pooled before the connector"
+                raise InvalidInput("encoder.op", spec.op, problem, "reduce behind the encoder")
             coarse = seen._replace(crops=reduced.crops)
             left = model.connector.flows(_flow(model, coarse))[-1].tokens
             return _Encoded(
@@ -246,7 +250,7 @@ def _compressed(
     entering = passing + compress.learned
     if compress.at == "instead-of-connector":
         return entering, 0
-    if compress.at == "after-connector" or kept == available:
+    if compress.at == "after-connector" or (kept == available and not compress.extra):
         return entering, connector_tokens
     if not model.connector.per_token:
         raise InvalidInput(

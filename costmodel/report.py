@@ -85,7 +85,13 @@ class Report(NamedTuple):
             return published_bill(convention, model, side)
         prefill, decode = Bill("FLOP", ()), Bill("FLOP", ())
         if phase != "decode":
-            prefill = exact_bill(lower(model, side, self.counting, schedule))
+            prefill = exact_bill(lower(model, side, self.counting))
+            if schedule is not None and schedule.selection is not None:
+                from .selection import selection_operators
+
+                # The rule sees the model as it is: channels narrow what runs, not what is chosen.
+                chosen = selection_operators(self.model, side, schedule, self.counting)
+                prefill = prefill.joined(exact_bill(chosen))
         if phase != "prefill" and self.workload.new_tokens > 1:
             decode = exact_bill(
                 self._decoded(side, 1, self.workload.new_tokens - 1, schedule, model)
@@ -180,10 +186,25 @@ class Report(NamedTuple):
 
         Encoder and connector (on the tokens that the schedule leaves them), head and the decoder
         over text and structural tokens alone, for the phases that a ratio compares; no selection.
+        Of a mixture, the expectation: a way that skips the model costs nothing.
         """
+        return self._floor_bill().total
+
+    def _floor_bill(self) -> Bill:
+        if self.scheduled.branches:
+            from .mixing import expected_bill, ways
+
+            assert self.schedule is not None
+            plans = zip(self.scheduled.branches, ways(self.schedule), strict=True)
+            floors = [
+                (share, self._replace(schedule=own, scheduled=way)._floor_bill())
+                for (share, way), (_, own) in plans
+                if way is not None
+            ]
+            return expected_bill(floors, UNITS["exact"])
         text_only = self.scheduled.without_visual()
         narrow = self._replace(model=self.scheduled_model)
-        return narrow._priced("exact", text_only, self.priced_phase("exact")).total
+        return narrow._priced("exact", text_only, self.priced_phase("exact"))
 
     def unused_encoder_flops(self) -> int:
         """Return the exact FLOPs of encoder layers that are computed without contributing."""

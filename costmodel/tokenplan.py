@@ -71,6 +71,8 @@ class TokenPlan(NamedTuple):
             encoder and any compression, before the first stage; ratios of stages refer to it.
         connector_grids: Token grids that reach the connector, and how many crops have each.
         connector_tokens: Tokens that leave the connector.
+        arranged_tokens: Tokens of a connector stage that arranges them with learned separators; 0
+            where nothing passes the connector.
         tower_positions: Patches over all crops, for each encoder.
         encoder_tokens: Tokens that attention processes in each encoder layer, over all crops,
             class tokens included.
@@ -102,6 +104,7 @@ class TokenPlan(NamedTuple):
     entering_visual_tokens: int
     connector_grids: tuple[tuple[Size, int], ...]
     connector_tokens: int
+    arranged_tokens: int
     tower_positions: tuple[int, ...]
     encoder_tokens: tuple[int, ...]
     encoder_pairs: tuple[int, ...]
@@ -267,7 +270,7 @@ def decode_reads(plan: TokenPlan, layer: int, first: int, last: int) -> tuple[in
         return pairs, steps * visual
     from .primitives.cache import generated_read, shrunk  # few schedules have one
 
-    left = shrunk(plan.cache.shrink, plan.entering_visual_tokens, visual, first, last)
+    left = shrunk(plan.cache.shrink_of(layer), plan.entering_visual_tokens, visual, first, last)
     own = generated_read(plan.cache.generated, first, last)
     return steps * (kept - visual) + left + own, left
 

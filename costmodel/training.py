@@ -100,13 +100,19 @@ def training_step(
         problem = f"has an LLM with an encoder of its own ({report.model.id})"
         hint = "choose a model with a decoder alone, whose training steps are known"
         raise InvalidInput("model", None, problem, hint)
-    if schedule is not None and schedule.stream is not None:
+    if schedule is not None and _streams(schedule):
         problem = "is a step of serving a video, not of training"
         raise InvalidInput("stream", None, problem, "leave it out")
     side = report.scheduled if scheduled else report.dense
     if side.branches and schedule is not None:
         return _mixed(report, side, schedule, training)
     return _step(report, side, schedule, training)
+
+
+def _streams(schedule: Schedule) -> bool:
+    """Return whether the schedule, or one way of its mixture, is for a stream."""
+    own = [branch.schedule for branch in schedule.mixture if branch.schedule is not None]
+    return any(one.stream is not None for one in (schedule, *own))
 
 
 def training_of(schedule: Schedule | None) -> Training:
@@ -129,13 +135,14 @@ def gpu_hour_ratio(ratio: Fraction, fixed_share: Fraction) -> Fraction:
 def explaining_share(ratio: Fraction, hour_ratio: Fraction) -> Fraction | None:
     """Return the fixed share that explains published hours: (h − r) / (1 − r).
 
-    None where the FLOPs do not change, so that any share would. A share outside [0, 1] means
-    that the hours fall further than the FLOPs, or grow.
+    None where the FLOPs do not change, so that any share would, and where none in [0, 1] does,
+    because the hours fall further than the FLOPs, or grow.
 
     >>> explaining_share(Fraction(1, 2), hour_ratio=Fraction(3, 5))
     Fraction(1, 5)
     """
-    return None if ratio == 1 else (hour_ratio - ratio) / (1 - ratio)
+    share = None if ratio == 1 else (hour_ratio - ratio) / (1 - ratio)
+    return share if share is not None and 0 <= share <= 1 else None
 
 
 def _step(
@@ -143,13 +150,15 @@ def _step(
 ) -> TrainingStep:
     model = report.model if schedule is None else report.scheduled_model
     counting = report.counting.model_copy(update={"logits": "all"})
-    forward = lower(model, side, counting, schedule)
+    forward = lower(model, side, counting)
     untrained = {"vision", "selection"}
     bounds = []
     if schedule is not None and schedule.selection is not None:
         from .selection.work import selection_work
 
-        if selection_work(model, side, schedule, counting).parameters:
+        work = selection_work(report.model, side, schedule, counting)
+        forward = (*forward, *work.operators)
+        if work.parameters:
             untrained.remove("selection")
             bounds.append(
                 "all products of the selection count as trained, because it has parameters; those "

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from .architecture.blocks import Block
 from .architecture.model import Model
 from .tokenplan import TokenPlan
-from .transients import EAGER, ENTRY, Running, Terms, Work, layer_terms
+from .transients import EAGER, ENTRY, Running, Terms, Work, largest, layer_terms
 
+#: Bytes of a value of 32 bits.
+FLOAT = 4
 #: Encoders, by a part of their model type, whose activation is the quick GELU: three maps alive.
 _QUICK_GELU = ("clip", "qwen2_vl")
 
@@ -73,28 +76,44 @@ def _tower_terms(
     tower: Any = model.towers[index]
     batch, hidden = plan.batch, tower.hidden_size
     tokens, pairs = batch * plan.encoder_tokens[layer], batch * plan.encoder_pairs[layer]
-    entering = batch * plan.encoder_tokens[first]
-    if model.token_rule.kind == "native" and tower.joint is None:
-        # Sequences are packed: eager attention takes one after the other, and one loop over the
-        # layers holds no embeddings.
+    block, entering = tower.blocks[layer - first], batch * plan.encoder_tokens[first]
+    packed = model.token_rule.kind == "native" and tower.joint is None
+    if packed:
+        # One sequence of all images: eager attention takes one image after the other, and one loop
+        # over the layers holds no embeddings.
         sides = [rows * columns for rows, columns in plan.visual_input.crops]
         pairs, entering = min(pairs, max(sides, default=0) ** 2), 0
     work = Work(tokens, tokens, tokens, batch * plan.encoder_ffn[layer], pairs)
+    quick = any(name in tower.model_type for name in _QUICK_GELU)
     terms = layer_terms(
-        tower.blocks[layer - first],
-        hidden,
-        entering,
-        work,
-        running,
-        cached=False,
-        activation=2 if any(name in tower.model_type for name in _QUICK_GELU) else 1,
+        block, hidden, entering, work, running, cached=False, activation=2 if quick else 1
     )
+    if packed:
+        terms = _packed_terms(tower, block, tokens, terms)
     terms["mask"] = 0  # all tokens see all
     if _keeps_hidden_states(model):
         # The embeddings and the layer's input are in the stream already.
         states = plan.encoder_tokens[first + 1 : layer]
         terms["kept hidden states"] = ENTRY * batch * hidden * sum(states)
     return {name: amount for name, amount in terms.items() if amount}
+
+
+def _packed_terms(tower: Any, block: Block, tokens: int, usual: Terms) -> Terms:
+    """Return what a layer of a Qwen-VL encoder holds, whose queries and keys turn in 32 bits.
+
+    Its rotation holds the fused projection (3·n·w values of 16 bits, w = h·d_h), queries and keys
+    in 32 bits (4), the turned queries (2) and three products of the keys (6): 15 altogether. Eager
+    scores stand beside the fused projection, of which queries and keys are copies by then.
+    """
+    assert block.attention is not None
+    width = ENTRY * tokens * block.attention.query_width
+    if "attention" in usual:
+        usual["attention"] += 2 * width
+    turning = {"stream": 2 * ENTRY * tokens * tower.hidden_size, "attention": 15 * width}
+    tables = {"rotary tables": 2 * FLOAT * tokens * block.attention.head_dim}
+    if tower.position_embeddings:
+        tables["positions in 32 bits"] = FLOAT * tokens * tower.hidden_size
+    return {**largest([usual, turning]), **tables}
 
 
 def _keeps_hidden_states(model: Model) -> bool:

@@ -32,6 +32,10 @@ class Budget(Spec):
         """Return the largest budget that can be met; None if the strategy lists those it knows."""
         return case.visual_tokens
 
+    def candidates(self, case: Case) -> Sequence[int] | None:
+        """Return all budgets that can be met, in growing order; None if any up to `most` may be."""
+        return None
+
     @abstractmethod
     def primitives(self, case: Case, budget: int) -> Primitives:
         """Return the fields of the schedule.
@@ -55,6 +59,10 @@ class EnteringTokens(Budget):
             return case.visual_tokens
         return min(case.crop_tokens) * len(case.crops)
 
+    def candidates(self, case: Case) -> Sequence[int] | None:
+        """Return the multiples of the crops if they share equally."""
+        return _multiples(case, self.most(case)) if self.per_crop else None
+
     def primitives(self, case: Case, budget: int) -> Primitives:
         """Return the compression to the budget, which crops share equally if they must."""
         if self.per_crop:
@@ -70,6 +78,10 @@ class AverageOfOneStage(Budget):
     )
     strategy: Literal["average-of-one-stage"]
     first_layer: Count
+
+    def candidates(self, case: Case) -> Sequence[int] | None:
+        """Return what the layers before the stage leave within reach."""
+        return _from_full(case, self.first_layer)
 
     def primitives(self, case: Case, budget: int) -> Primitives:
         """Return the stage that keeps ⌊(T·B − K·M) / (T − K)⌋ from layer K on."""
@@ -100,6 +112,10 @@ class AverageOfPyramid(Budget):
     strategy: Literal["average-of-pyramid"]
     first_layers: tuple[Position, ...]
     grid: Positive
+
+    def candidates(self, case: Case) -> Sequence[int] | None:
+        """Return what the layers before the first stage leave within reach."""
+        return _from_full(case, first_layers(self.first_layers, case.layers, up=False)[0])
 
     def primitives(self, case: Case, budget: int) -> Primitives:
         """Return the stages of the largest λ that fits."""
@@ -144,6 +160,11 @@ class KeptLists(Budget):
         """Return None: what is in no list is refused with the lists."""
         return None
 
+    def candidates(self, case: Case) -> Sequence[int] | None:
+        """Return each list's share of the visual tokens."""
+        scale = Fraction(case.visual_tokens, self.visual_tokens)
+        return sorted({max(1, math.floor(name * scale)) for name in self.lists})
+
     def primitives(self, case: Case, budget: int) -> Primitives:
         """Return a stage per entry of the list, with the clusters that its dropped become."""
         scale = Fraction(case.visual_tokens, self.visual_tokens)
@@ -179,6 +200,11 @@ class MergedToTokens(Budget):
             return None  # no budget fits: the model is refused where the schedule is priced
         crops, patches = len(case.crops), case.patches
         return (patches - (case.visual_tokens != patches * crops)) * crops
+
+    def candidates(self, case: Case) -> Sequence[int] | None:
+        """Return the multiples of the crops; one that tells why, where the model is refused."""
+        most = self.most(case)
+        return (case.visual_tokens,) if most is None else _multiples(case, most)
 
     def primitives(self, case: Case, budget: int) -> Primitives:
         """Return what each block merges: equal numbers, the larger of two first."""
@@ -235,6 +261,18 @@ def least_budget(layers: int, full_layers: int, tokens: int) -> int:
     37
     """
     return -(-(full_layers * tokens + layers - full_layers) // layers)
+
+
+def _from_full(case: Case, full_layers: int) -> Sequence[int] | None:
+    """Return the budgets that leave a token behind layers that keep all; None if there are none."""
+    least = least_budget(case.layers, full_layers, case.visual_tokens)
+    return range(least, case.visual_tokens + 1) if full_layers < case.layers else None
+
+
+def _multiples(case: Case, most: int | None) -> Sequence[int] | None:
+    crops = len(case.crops)
+    found = range(crops, (most or 0) + 1, crops)
+    return found or None
 
 
 def _within_reach(budget: int, least: int, because: str) -> None:

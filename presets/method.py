@@ -103,6 +103,8 @@ class Method(Spec):
         aliases: Other names that users know it by.
         summary: Where tokens go and how they are chosen, in one sentence.
         selection: The rule that chooses the tokens, by its name or described.
+        selects: Whether the rule runs for the whole of a mixture, or in its ways that reduce.
+        input: What the method is published for.
         default, budget: Strategies for the published default and for a number of tokens; a method
             without budgets has none.
         trained: Whether the method needs training.
@@ -122,6 +124,8 @@ class Method(Spec):
     aliases: tuple[str, ...] = ()
     summary: str
     selection: Annotated[Any, Converted(selection_rule)]
+    selects: Literal["whole", "ways"] = "whole"
+    input: Literal["images", "video"] = "images"
     default: DefaultStrategy
     budget: BudgetStrategy | None = None
     trained: StrictBool
@@ -158,9 +162,13 @@ class Method(Spec):
         case = Case.of(model, plan(model, workload or Workload()))
         if budget is not None:
             budget = whole(budget, "budget", minimum=1)
+        primitives = self._primitives(case, budget)
+        selection = self.selection
+        if self.selects == "ways":
+            primitives, selection = _chosen_in_ways(primitives, selection), None
         return MethodSchedule(
             name=self.id if budget is None else f"{self.id} at budget {budget}",
-            selection=self.selection,
+            selection=selection,
             method=AppliedMethod(
                 id=self.id,
                 title=self.title,
@@ -168,7 +176,7 @@ class Method(Spec):
                 budget=budget,
                 assumed=self.assumptions(case, budget),
             ),
-            **self._primitives(case, budget),
+            **primitives,
         )
 
     def assumptions(self, case: Case, budget: int | None) -> tuple[str, ...]:
@@ -177,11 +185,17 @@ class Method(Spec):
             "always": True,
             "default": budget is None,
             "budget": budget is not None,
-            "other depth": case.layers != self.reference.layers,
+            "other depth": case.layers != self.reference.layers and not self._listed(case, budget),
             "other token count": case.visual_tokens != self.reference.visual_tokens,
             "merging connector": case.merge_size > 1,
         }
         return tuple(one.text for one in self.assumed if all(holds[name] for name in one.when))
+
+    def _listed(self, case: Case, budget: int | None) -> bool:
+        """Tell whether sources list a schedule for the case's depth."""
+        strategy = self.default if budget is None else self.budget
+        listed = getattr(strategy, "lists_depth", None)
+        return bool(listed and listed(case))
 
     def _primitives(self, case: Case, budget: int | None) -> Primitives:
         if budget is None:
@@ -200,6 +214,19 @@ class Method(Spec):
                 problem += f" that {self.title} can leave"
             raise InvalidInput("budget", budget, problem, f"give at most {most:,}")
         return self.budget.primitives(case, budget)
+
+
+def _chosen_in_ways(primitives: Primitives, selection: Any) -> Primitives:
+    """Return primitives whose mixture's reducing ways run the rule themselves."""
+    ways = [
+        branch
+        if branch.schedule is None
+        else branch.model_copy(
+            update={"schedule": branch.schedule.model_copy(update={"selection": selection})}
+        )
+        for branch in primitives["mixture"]
+    ]
+    return {**primitives, "mixture": tuple(ways)}
 
 
 def list_methods() -> list[str]:

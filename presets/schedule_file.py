@@ -61,7 +61,8 @@ def open_schedule(path: str | Path, field: str = "schedule") -> ScheduleFile:
         InvalidInput: The file cannot be read or is malformed; the sentence names line and key.
     """
     if not str(path):
-        raise InvalidInput(field, "", "is empty", "name a schedule file")
+        way_out = "name a schedule file, or write a line such as 'keep 0.5 @ 2'"
+        raise InvalidInput(field, "", "is empty", way_out)
     import tomllib  # most schedules are options or a method
 
     text = file_text(Path(path), field)

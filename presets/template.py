@@ -13,7 +13,8 @@ in the arithmetic of `costmodel.selection.expressions`: "T // 4", "32 * crops", 
 `compress.at` of "one-by-one" is before a connector that takes tokens one by one, else after it.
 """
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 from ..costmodel import InvalidInput
@@ -85,6 +86,8 @@ class Template(Spec):
             `budget`, all that are given; the first that fits is used instead.
         meaning: What a budget means; not for a default.
         least, most: The smallest and the largest budget.
+        offered: The budgets that there are, in any order, those below 1 left out; others round
+            down to one of them. Without any, every budget is one.
     """
 
     strategy: Literal["schedule"]
@@ -93,10 +96,21 @@ class Template(Spec):
     meaning: str = ""
     least: Expression = "1"
     most_budget: Expression = "V"
+    offered: tuple[Expression, ...] = ()
 
     def most(self, case: Case) -> int | None:
         """Return the largest budget."""
         return computed(self.most_budget, case.symbols, "budget")
+
+    def candidates(self, case: Case) -> Sequence[int] | None:
+        """Return the budgets from the least to the largest, or those that are offered."""
+        most = computed(self.most_budget, case.symbols, "budget")
+        if self.offered:
+            counts = {computed(one, case.symbols, "budget") for one in self.offered}
+            return sorted(one for one in counts if 1 <= one <= most) or None
+        if "B" in re.findall(r"\w+", self.least):
+            return None
+        return range(max(1, computed(self.least, case.symbols, "budget")), most + 1) or None
 
     def primitives(self, case: Case, budget: int | None = None) -> Primitives:
         """Return the fields of the schedule.
@@ -108,6 +122,10 @@ class Template(Spec):
         if budget is not None:
             values["B"] = budget
             least = computed(self.least, values, "budget")
+            if self.offered:
+                offered = self.candidates(case) or (case.visual_tokens,)
+                least = offered[0]
+                values["B"] = max((one for one in offered if one <= budget), default=budget)
             if budget < least:
                 problem = f"is out of reach: the least is {least:,}"
                 raise InvalidInput("budget", budget, problem, f"give {least:,} or more")
@@ -117,6 +135,13 @@ class Template(Spec):
         schedule = Schedule(**filled)
         names = (*schedule.primitives, "rounding")
         return {name: getattr(schedule, name) for name in names if name != "selection"}
+
+    def lists_depth(self, case: Case) -> bool:
+        """Tell whether a source lists a schedule for the case's depth alone."""
+        return any(
+            one.keys() & {*CASES} == {"layers"} and one["layers"] == case.layers
+            for one in self.published
+        )
 
     def _tables(self, case: Case, budget: int | None) -> dict[str, Any]:
         """Return the schedule of the case, before it is filled in."""

@@ -15,7 +15,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 #: Each folder may import itself and the folders before it.
 ORDER = ("costmodel", "presets", "validation", "cli")
-HEAVY = {"torch", "transformers", "fvcore", "matplotlib", "PIL"}
+HEAVY = {"torch", "transformers", "fvcore", "matplotlib", "PIL", "scipy"}
 
 
 def imports_of(path: Path) -> set[str]:

@@ -100,7 +100,8 @@ def _refuse_unrun(schedule: Schedule) -> None:
     way_out = "validate another schedule; `tokencost ratio` prices this one"
     for name in schedule.primitives:
         if name not in _RUN:
-            raise InvalidInput(name, None, "is a primitive that no forward pass runs yet", way_out)
+            problem = f"leads to {name}, which no forward pass runs yet"
+            raise InvalidInput("schedule", None, problem, way_out)
     rule = schedule.selection
     if rule is not None and not isinstance(rule, str):
         raise InvalidInput("selection", rule.name, "is a rule without operators to run", way_out)

@@ -1,16 +1,23 @@
 """`tokencost compare`: reduction methods side by side, at a budget or at the same cost."""
 
-from typing import Annotated
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ...costmodel import InvalidInput
 from ...costmodel.numeric import whole
-from ..asked import Unscheduled
+from ..asked import Asked, Unscheduled
 from ..document import Document
 from ..export import deliver
 from ..options import COUNTING, Sink, Text, conventions, one_of, option, shares
 from ..targets import Targets, one_convention
+
+if TYPE_CHECKING:
+    from ...costmodel.flops import Convention
+    from ...costmodel.solving import Target
+    from ..method_rows import Compared
 
 app = typer.Typer(add_completion=False)
 
@@ -86,7 +93,7 @@ def _document(
     sort: str | None,
     convention: str | None,
 ) -> Document:
-    from ..method_table import SORTS, document
+    from ..method_table import SORTS
 
     chosen = conventions(None if equal_flops else convention)
     key = None if sort is None else one_of(sort, "--sort", SORTS)
@@ -101,7 +108,7 @@ def _document(
     asked = request.asked()
     if not equal_flops:
         rows = [dense(asked), *(applied(asked, method, tokens) for method in named)]
-        return document(asked, rows, chosen, key, tokens)
+        return _answer(asked, rows, chosen, key, tokens, None)
     from ..equal_cost import at_target, reference
     from ..free import refuse_meaningless
 
@@ -119,4 +126,23 @@ def _document(
         goal, first = reference(asked, named[0], tokens, single)
         rows, named = [first], named[1:]
     rows = [dense(asked), *rows, *at_target(asked, named, goal)]
+    return _answer(asked, rows, chosen, key, tokens, goal)
+
+
+def _answer(
+    asked: Asked,
+    rows: list[Compared],
+    chosen: tuple[Convention, ...],
+    key: str | None,
+    tokens: int | None,
+    goal: Target | None,
+) -> Document:
+    """Return the comparison, unless the dense model alone has figures."""
+    from ..method_table import document
+
+    others = [row.row for row in rows[1:]]
+    if others and all(row["reason"] is not None for row in others):
+        first = others[0]
+        problem = f"have figures for none of {len(others)}: {first['method']}: {first['reason']}"
+        raise InvalidInput("--methods", None, problem, "name other methods or another budget")
     return document(asked, rows, chosen, key, tokens, goal)

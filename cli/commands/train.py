@@ -86,6 +86,18 @@ def train(
         if hours.dense is not None and hours.scheduled is None and training.fixed_share is None:
             hint = "add --fixed-share SHARE, or --scheduled-hours HOURS to find it"
             raise InvalidInput("--dense-hours", dense_hours, "needs a fixed share", hint)
-        return document(report, training, hours, chosen)
+        found = document(report, training, hours, chosen)
+        if hours.scheduled is None or report.schedule is None:
+            return found
+        figures = found.payload["conventions"].items()
+        unexplained = [
+            name
+            for name, one in figures
+            if (one or {}).get("hours") and one["hours"]["explaining_fixed_share"] is None
+        ]
+        if not unexplained:
+            return found
+        note = f"no fixed share in [0, 1] explains the hours by {', '.join(unexplained)}"
+        return found._replace(notes=(*found.notes, note))
 
     deliver(sink, answer, request.schedule, request.config)

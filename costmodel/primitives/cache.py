@@ -4,7 +4,7 @@ import math
 from fractions import Fraction
 from typing import Annotated, Self
 
-from pydantic import model_validator
+from pydantic import StrictBool, model_validator
 
 from ..errors import InvalidInput
 from ..numeric import Converted, Count, Ratio, Spec
@@ -22,14 +22,17 @@ class Cache(Spec):
 
     Attributes:
         stored, stored_tokens: Visual tokens whose keys and values each layer stores; by default
-            those that its prefill exposed. More than those is a reserve.
+            those that its prefill exposed, and no more of them without a reserve.
         read, read_tokens: Visual tokens that a decode forward reads; by default all that are
             stored.
         first_layer: Layers before it store and read what their prefill exposed.
         focal_layers: Layers that read all that they store, whatever `read` says.
         generated: Share of the generated tokens whose keys and values are kept.
-        shrink: Share of M that each decode forward stops reading after it, until none is left.
+        shrink: Share of M that each decode forward stops reading after it, until none is left; not
+            in layers before `first_layer`, nor in focal ones.
         rescan: Share of the decode forwards that score all stored tokens to choose anew.
+        reserve: Whether `stored` may be more than a layer's prefill exposed: keys and values of
+            tokens that it dropped, which something outside the schedule computes.
     """
 
     stored: OptionalShare = None
@@ -41,6 +44,7 @@ class Cache(Spec):
     generated: Ratio = Fraction(1)
     shrink: Share = Fraction(0)
     rescan: Share = Fraction(0)
+    reserve: StrictBool = False
 
     @model_validator(mode="after")
     def _one_amount(self) -> Self:
@@ -69,13 +73,22 @@ class Cache(Spec):
                     kept = kept_tokens(self.stored, tokens, rounding)
                 elif self.stored_tokens is not None:
                     kept = min(self.stored_tokens, tokens)
+                if not self.reserve:
+                    kept = min(kept, own)
             seen = kept
-            focal = self.focal_layers is not None and layer in self.focal_layers
-            if layer >= self.first_layer and not focal:
+            if self._chooses(layer):
                 seen = min(kept, self._read(tokens, rounding))
             stored.append(kept)
             read.append(seen)
         return tuple(stored), tuple(read)
+
+    def shrink_of(self, layer: int) -> Fraction:
+        """Return the share of M that each decode forward stops reading in a layer."""
+        return self.shrink if self._chooses(layer) else Fraction(0)
+
+    def _chooses(self, layer: int) -> bool:
+        focal = self.focal_layers is not None and layer in self.focal_layers
+        return layer >= self.first_layer and not focal
 
     def _read(self, tokens: int, rounding: Rounding) -> int:
         if self.read_tokens is not None:

@@ -86,6 +86,10 @@ def staged(model: Model, seen: VisualInput, spec: EncoderStages, rounding: Round
             f"does not fit {vision.name}, whose layers are no plain sequence over one crop",
             "reduce behind the encoder, with `compress` or `stages`",
         )
+    if any(stage.kind == "arrange" for stage in model.connector.stages):
+        problem = f"does not fit {model.id}, whose connector joins crops on the full grid"
+        raise InvalidInput("encoder.stages", None, problem, "reduce behind the encoder")
+    _check_taps(model, spec)
     depth = vision.num_hidden_layers
     per_crop = [_patches(crop, spec, rounding, depth) for crop in seen.crops]
     extra = vision.extra_tokens
@@ -106,6 +110,19 @@ def staged(model: Model, seen: VisualInput, spec: EncoderStages, rounding: Round
     if spec.op in ("unshuffle", "pool"):
         grids = tuple(_coarser(crop, p[used]) for crop, p in zip(seen.crops, per_crop, strict=True))
     return Reduced(encoder, grids, left)
+
+
+def _check_taps(model: Model, spec: EncoderStages) -> None:
+    """Check that all tapped layers have the tokens that leave the encoder."""
+    deepstack = model.connector.deepstack
+    if deepstack is None:
+        return
+    tap = min(deepstack.encoder_layers)
+    for index, stage in enumerate(spec.stages):
+        if stage.first_layer > tap:
+            problem = f"comes behind layer {tap}, whose output the connector reads too"
+            field = f"encoder.stages.{index}.first_layer"
+            raise InvalidInput(field, stage.first_layer, problem, f"give at most {tap}")
 
 
 def _patches(crop: Size, spec: EncoderStages, rounding: Rounding, depth: int) -> list[int]:
@@ -192,12 +209,15 @@ def limited_crops(
     """Return the visual input with at most so many crops of each image, and what M becomes.
 
     M shrinks as the connector's tokens do.
+
+    Raises:
+        InvalidInput: Crops whose tokens are not simply added: they overlap, separators or further
+            vocabulary tokens stand between them, or a second encoder sees others.
     """
     if max(seen.crops_per_image) <= most:
         return seen, available
     if seen.second_crops or sum(seen.crops_per_image) != len(seen.crops):
-        problem = f"does not fit {model.id}, whose images are no plain row of crops"
-        raise InvalidInput("input.crops", most, problem, "leave it out")
+        raise _no_plain_row(model, most)
     kept: list[Size] = []
     start = 0
     for count in seen.crops_per_image:
@@ -208,6 +228,11 @@ def limited_crops(
         return sum(model.geometry.tokens(crop) for crop in crops)
 
     before, after = tokens(seen.crops), tokens(kept)
+    images = len(seen.crops_per_image)
+    plain = before == seen.visual_tokens == seen.connector_tokens
+    per_image = getattr(model.token_rule, "structural_per_image", 0)
+    if not plain or seen.separator_tokens or seen.structural_tokens != images * per_image:
+        raise _no_plain_row(model, most)
     fewer = seen._replace(
         crops=tuple(kept),
         crops_per_image=tuple(min(count, most) for count in seen.crops_per_image),
@@ -215,6 +240,11 @@ def limited_crops(
         visual_tokens=seen.visual_tokens * after // before,
     )
     return fewer, available * after // before
+
+
+def _no_plain_row(model: Model, most: int) -> InvalidInput:
+    problem = f"does not fit {model.id}, whose images are no plain row of crops"
+    return InvalidInput("input.crops", most, problem, "leave it out")
 
 
 def new_frames(encoder: EncoderTokens, crops: int, share: Fraction) -> EncoderTokens:

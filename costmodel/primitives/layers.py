@@ -94,15 +94,31 @@ class LayerRule(Spec):
     """What a rule allows in each layer."""
 
     part: ClassVar[str] = LAYER_RULES.part
+    #: The field that says how many tokens are left.
+    amount: ClassVar[str] = "ratio"
 
     kind: str
 
+    @property
+    def may_end_at_none(self) -> bool:
+        """Whether a share that rounds to no token is meant."""
+        return False
+
     def activity(self, tokens: int, depth: int, rounding: Rounding) -> Activity:
-        """Return the visual tokens that `depth` layers may use of the M = `tokens`."""
+        """Return the visual tokens that `depth` layers may use of the M = `tokens`.
+
+        Raises:
+            InvalidInput: A share that rounds to no token, where the rule asks for some.
+        """
         query, key, ffn, pairs = self.shares(depth)
 
         def amounts(values: tuple[Fraction, ...]) -> tuple[int, ...]:
-            return tuple(kept_tokens(value, tokens, rounding) for value in values)
+            kept = tuple(kept_tokens(value, tokens, rounding) for value in values)
+            for value, count in zip(values, kept, strict=True):
+                if value and not count and not self.may_end_at_none:
+                    problem = f"leaves none of the {tokens:,} visual tokens"
+                    raise InvalidInput(self.amount, None, problem, "give more, or withdraw")
+            return kept
 
         return Activity(amounts(query), amounts(key), amounts(ffn), pairs)
 
@@ -154,6 +170,11 @@ class Profile(LayerRule):
         refuse_layers((self.layer,), depth, "layer")
         curve = (max(self.least, self._at(layer, depth)) for layer in range(depth))
         return _alike(tuple(_ALL if value > self.full_above else value for value in curve))
+
+    @property
+    def may_end_at_none(self) -> bool:
+        """Whether the curve falls to 0."""
+        return not self.ratio
 
     def _at(self, layer: int, depth: int) -> Fraction:
         kept = self.ratio
@@ -258,6 +279,8 @@ class Sparse(LayerRule):
         layers: Where; everywhere if absent.
     """
 
+    amount: ClassVar[str] = "ffn"
+
     kind: Literal["sparse"] = "sparse"
     pairs: Ratio = _ALL
     ffn: Ratio = _ALL
@@ -305,6 +328,8 @@ class Vectors(LayerRule):
         query, key, ffn: Of each of them, all of the tokens where one is absent.
         pairs: Of the pairs among visual tokens.
     """
+
+    amount: ClassVar[str] = ""
 
     kind: Literal["vectors"] = "vectors"
     tokens: Shares | None = None

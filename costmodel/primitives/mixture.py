@@ -28,4 +28,7 @@ class Branch(Spec):
             raise InvalidInput("skipped", None, "goes with no schedule", "leave one of them out")
         if self.schedule is not None and self.schedule.mixture:
             raise InvalidInput("schedule", None, "is a mixture itself", "list all branches at once")
+        if self.schedule is not None and self.schedule.training is not None:
+            problem = "stands in one way of a mixture, but training is of the whole"
+            raise InvalidInput("schedule.training", None, problem, "give it beside `mixture`")
         return self

@@ -1,5 +1,7 @@
 """What choosing the tokens costs: rules known by name, and rules that data describes."""
 
+from .mixed import SelectionCost as SelectionCost
+from .mixed import report_selection as report_selection
 from .rules import RULES as RULES
 from .rules import Recycling as Recycling
 from .rules import Rule as Rule

@@ -200,6 +200,7 @@ def _described(
 ) -> Iterator[Operator]:
     values = symbols(model, plan)
     for term in rule.terms:
+        _refuse_misfit(model, plan, rule, term)
         if term.when not in ("both", counting.selection):
             continue
         if term.per == "prefill":
@@ -207,6 +208,26 @@ def _described(
         elif term.per == "reduction":
             for place in reductions(plan):
                 yield from _operators(model, term, {**values, **place}, plan.batch)
+
+
+def _refuse_misfit(model: Model, plan: TokenPlan, rule: Described, term: Term) -> None:
+    """Refuse rows of attention inside the LLM where there is nothing that they could be of.
+
+    Raises:
+        InvalidInput: Text tokens rank and there are none, or images are not in the sequence.
+    """
+    if not any(reductions(plan)):
+        return
+    if term.kind == "linear" and term.out_features == "N" and not plan.text_tokens:
+        problem = "rates visual tokens by text tokens, of which there are none"
+        raise InvalidInput("selection", rule.name, problem, "give at least 1 text token")
+    if term.kind != "scores" or term.per != "reduction":
+        return
+    if not all(layer.in_sequence for layer in plan.layout):
+        problem = f"ranks tokens of the LLM's own sequence, which {model.id} keeps images out of"
+        if model.decoder.encoder_layers:
+            problem = f"ranks by query rows of the decoder, which {model.id}'s encoder lacks"
+        raise InvalidInput("selection", rule.name, problem, "choose another rule, or leave it out")
 
 
 def _operators(model: Model, term: Term, values: dict[str, int], batch: int) -> Iterator[Operator]:

@@ -110,7 +110,9 @@ def test_released_selection(tokencost):
 def test_what_is_assumed(tokencost):
     found = rows(tokencost, *MODEL, "--methods", "pyramiddrop,fastv", "--budget", 192)
     assert found["pyramiddrop"]["assumed_fields"] == ["budget"]
-    assert found["fastv"]["assumed_fields"] == []
+    # no field is, but a detail of the schedule is stated to be
+    assert found["fastv"]["assumed"]
+    assert found["fastv"]["assumed_fields"] == ["details"]
     found = rows(tokencost, *MODEL, "--methods", "pyramiddrop,sparsevlm")
     assert found["pyramiddrop"]["assumed_fields"] == []
     # 28 layers: the lists of SparseVLM are for 32
@@ -226,8 +228,28 @@ def test_a_target_that_a_method_cannot_meet(tokencost):
     words = (*MODEL, "--methods", "fastv,divprune", "--equal-flops", "--target-average-tokens", 20)
     found = rows(tokencost, *words)
     # Two full layers alone average 36 of 576; its least budget, 37, keeps ⌊32/30⌋ = 1 token
-    assert "no budget is within 20.00: the least is 36.94" in found["fastv"]["reason"]
+    assert (
+        "no budget is within 20.00: the least average of the visual tokens over the layers is 36.94"
+        in found["fastv"]["reason"]
+    )
     assert found["divprune"]["budget"] == 20
+
+
+def test_whatever_is_assumed_is_flagged(tokencost):
+    # sparsevlm's lists are for 576 tokens: of 2,880 they are scaled, which no source says
+    words = (*MODEL, "--visual-tokens", 2880, "--methods", "sparsevlm,fastv", "--budget", 960)
+    found = rows(tokencost, *words)
+    assert found["sparsevlm"]["assumed"]
+    for row in list(found.values())[1:]:
+        assert bool(row["assumed_fields"]) >= bool(row["assumed"])
+
+
+def test_methods_without_figures(tokencost):
+    some = tokencost("compare", *MODEL, "--methods", "fastv,sparsevlm", "--budget", 100)
+    assert "1 of 2 methods with figures" in some.out
+    none = tokencost("compare", *MODEL, "--methods", "sparsevlm", "--budget", 100)
+    assert (none.status, none.out, none.err.count("\n")) == (2, "", 1)
+    assert "figures for none of 1: sparsevlm: --budget 100 has no published list" in none.err
 
 
 def test_every_form(tokencost):
@@ -297,3 +319,11 @@ def test_equal_cost_without_a_formula(tokencost):
     result = tokencost("compare", *words, "--convention", "survey")
     assert result.status == 2
     assert "--convention survey has no figure for llama3.2-vision-90b" in result.err
+
+
+def test_grids_that_divide(tokencost):
+    # A tile of 32×32 patches has no third: r = 1/2 leaves 256, r = 1/4 leaves 64
+    words = ("--model", "internvl2-8b", "--methods", "internvl-x-pvtc", "--image-size", "448x448")
+    for budget, left in ((255, 64), (256, 256)):
+        row = rows(tokencost, *words, "--budget", budget)["internvl-x-pvtc"]
+        assert row["entering_visual_tokens"] == left

@@ -113,7 +113,9 @@ def test_a_model_that_does_not_fit(tokencost, tmp_path):
     assert "does not fit a100-80-sxm" in out
     assert "--bits 4" in out
     tiny = tokencost("memory", "--model", "qwen2.5-vl-72b", "--device", "jetson-orin-nano-super-8")
-    assert "what would: --bits 4 --tp 16" in " ".join(tiny.out.split())
+    # 70.2 billion weights of linears at 4.5 bits, and 5.0 GB of embedding and head, shared by 8
+    # devices; 1.4 GB of encoder and connector, and 0.5 GB of context, on each
+    assert "what would: --bits 4 --tp 8 (7.2" in " ".join(tiny.out.split())
     path = tmp_path / "watch.toml"
     path.write_text(
         'id = "watch"\nbase = "t4"\nmemory_gb = 1\nsource = ["a guess"]\nname = "Watch"\n'
@@ -163,7 +165,7 @@ def test_every_format_has_the_same_figures(tokencost):
 
 
 def test_estimates_are_called_so(tokencost):
-    assert "experts: a copy of every routed token, an estimate" in " ".join(
+    assert "a loop holds less" in " ".join(
         tokencost("memory", "--model", "qwen3-vl-30b-a3b").out.split()
     )
     assert "an estimate" in tokencost("memory", "--model", "fastvlm-7b").out

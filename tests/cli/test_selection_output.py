@@ -76,7 +76,7 @@ def test_the_table_names_rule_and_provenance_of_its_cost(asked):
     published = " ".join(asked("ratio", FASTV, "--convention", "survey").out.split())
     assert "selection: fastv, which exact alone counts" in published
     whole = FASTV.replace("0.5", "1")
-    assert "fastv, which has nothing to choose here, 0 counted" in asked("ratio", whole).out
+    assert "fastv: nothing to choose here, 0 counted" in asked("ratio", whole).out
 
 
 def test_the_table_says_what_merging_leaves(asked):

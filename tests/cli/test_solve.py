@@ -217,7 +217,7 @@ MISTAKES = {
         ("--tokens", "?", "--target-kv-bytes", "1GB"),
         ("--target-kv-bytes 1.0000 GB is out of reach", "335.5443 MB"),
     ),
-    "a percentage": ((*FREE, "--target-ratio", "45%"), ("--target-ratio 45% is not a ratio",)),
+    "a percentage": ((*FREE, "--target-ratio", "45%%"), ("--target-ratio 45%% is not a ratio",)),
     "a fall": ((*FREE, "--target-ratio", "-0.5"), ("--target-ratio -0.5 is not a ratio",)),
     "nothing": ((*FREE, "--target-ratio", 0), ("--target-ratio 0 is not above 0",)),
     "an unknown suffix": (
@@ -292,3 +292,33 @@ def test_a_formula_without_meaning(tokencost):
     result = tokencost("solve", *words, "--convention", "survey")
     assert result.status == 2
     assert "--convention survey has no figure for llama3.2-vision-90b" in result.err
+
+
+@pytest.mark.parametrize("typed", ["1/3", "33.333333333%"])
+def test_a_ratio_as_a_fraction_or_percentage(tokencost, typed):
+    words = ("solve", *MODEL, "--prune-layer", 2, "--keep", "?", "--format", "json")
+    target = tokencost(*words, "--target-ratio", typed).json()["target"]
+    assert target["amount"] == pytest.approx(1 / 3, rel=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("method", "target", "values"),
+    [
+        # four published lists; grids of 24, 12, 8 and 6 of 24 tokens a side: 576, 144, 64, 36
+        ("sparsevlm", 100, (64, 192, 4)),
+        ("tokenpacker", 143, (36, 576, 4)),
+    ],
+)
+def test_budgets_that_there_are(tokencost, method, target, values):
+    words = ("solve", *MODEL, "--method", method, "--budget", "free")
+    words += ("--target-average-tokens", target)
+    free = tokencost(*words, "--format", "json").json()["free"]
+    assert (free["first"], free["last"], free["values_priced"]) == values
+    assert "all 4 values that there are priced" in tokencost(*words).out
+
+
+def test_a_grid_is_the_answer(tokencost):
+    words = ("solve", *MODEL, "--method", "tokenpacker", "--budget", "free", "--format", "json")
+    found = tokencost(*words, "--target-average-tokens", 143).json()["solutions"]
+    assert [one["value"] for one in found] == [64, 144]
+    assert [one["entering_visual_tokens"] for one in found] == [64, 144]

@@ -157,3 +157,11 @@ def test_models_whose_steps_are_not_known(tokencost):
     result = tokencost("train", "--model", "instructblip-flan-t5-xl")
     assert (result.status, result.out) == (2, "")
     assert "encoder of its own" in result.err
+
+
+def test_hours_that_no_share_explains(tokencost):
+    # 60 hours for 50: longer than without the schedule, which no fixed share in [0, 1] makes
+    words = (*PYRAMID, "--dense-hours", 50, "--scheduled-hours", 60)
+    for figures in asked(tokencost, *words)["conventions"].values():
+        assert figures["hours"]["explaining_fixed_share"] is None
+    assert "no fixed share in [0, 1] explains the hours" in tokencost(*words).out

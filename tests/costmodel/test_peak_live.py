@@ -85,6 +85,36 @@ def test_a_prefill(kinds, model_id, heads, batch, attention):
     assert alive + 2 * batch * n * hidden == inside(found, "prefill") + copied + POSITION * n
 
 
+def test_experts(kinds):
+    import torch
+    from transformers import Qwen3MoeConfig, Qwen3MoeForCausalLM
+
+    # Figures of Qwen3-VL-30B-A3B's config.json
+    config = Qwen3MoeConfig(
+        vocab_size=151936,
+        hidden_size=2048,
+        moe_intermediate_size=768,
+        num_hidden_layers=48,
+        num_attention_heads=32,
+        num_key_value_heads=4,
+        head_dim=128,
+        num_experts=128,
+        num_experts_per_tok=8,
+    )
+    config._attn_implementation = kinds["sdpa"]
+    with torch.device("meta"):
+        model = Qwen3MoeForCausalLM(config).to(torch.bfloat16).eval()
+    report = evaluate(load_model("qwen3-vl-30b-a3b"), Workload(text_tokens=20))
+    n = report.dense.query[0]
+    embeddings = torch.empty(1, n, 2048, dtype=torch.bfloat16, device="meta")
+    alive = most_alive(
+        lambda: model(inputs_embeds=embeddings, use_cache=True, logits_to_keep=1),
+        [*stored(model), embeddings],
+    )
+    estimated = inside(peak(report), "prefill")
+    assert alive + 2 * n * 2048 == pytest.approx(estimated, rel=0.005)
+
+
 def test_logits_of_all_positions(kinds):
     import torch
 
@@ -155,3 +185,46 @@ def test_an_encoder_that_keeps_its_hidden_states(kinds, attention):
     copied = 2 * 5 * 16 * 577**2 if attention == "eager" else 0
     assert alive == held + copied
     assert vision.terms["pixels"] == pixels.nbytes
+
+
+@pytest.mark.parametrize("attention", ["eager", "sdpa"])
+@pytest.mark.parametrize(
+    ("model_id", "model_type", "patch"),
+    [
+        ("qwen2-vl-7b", "qwen2_vl", 14),
+        ("qwen2.5-vl-7b", "qwen2_5_vl", 14),
+        ("qwen3-vl-8b", "qwen3_vl", 16),
+    ],
+)
+def test_encoders_of_native_resolution(kinds, model_id, model_type, patch, attention):
+    import torch
+    from transformers import AutoConfig, AutoModel
+    from transformers.models.qwen2_vl import modeling_qwen2_vl
+
+    vision: Any = AutoConfig.for_model(model_type).vision_config
+    tower = load_model(model_id).vision
+    vision.num_heads = tower.attention.num_attention_heads
+    vision.intermediate_size = tower.feed_forward.intermediate_size
+    if model_type == "qwen2_vl":
+        vision.embed_dim = tower.hidden_size
+    else:
+        vision.hidden_size = tower.hidden_size
+    # No layer keeps anything for the next: two show what all hold, and run on a CPU.
+    vision.depth, vision.fullatt_block_indexes, vision.deepstack_visual_indexes = 2, [1], []
+    vision._attn_implementation = kinds[attention]
+    if model_type == "qwen2_vl":  # which AutoModel does not know
+        model: Any = modeling_qwen2_vl.Qwen2VisionTransformerPretrainedModel(vision)
+    else:
+        model = AutoModel.from_config(vision)
+    model = model.to(torch.bfloat16).eval()
+    patches = torch.zeros(32 * 32, 3 * 2 * patch**2, dtype=torch.bfloat16)
+    grid = torch.tensor([[1, 32, 32]])
+    alive = most_alive(lambda: model(patches, grid_thw=grid), [*stored(model), patches, grid])
+    report = evaluate(load_model(model_id), Workload(images=[(32 * patch, 32 * patch)]))
+    found = peak(report, Asking(running=Running(attention)))
+    (terms,) = (one.terms for one in found.phases if one.name == "vision")
+    held = sum(amount for term, amount in terms.items() if term not in OUTSIDE)
+    copied = 2 * tower.attention.num_attention_heads * 1024**2 if attention == "eager" else 0
+    # Beside them: indices of positions and windows
+    assert alive == pytest.approx(held + copied, rel=0.005)
+    assert terms["pixels"] == patches.nbytes

@@ -49,7 +49,9 @@ def most_alive(
     return most
 
 
-def without_scores(module: Any, query: Any, key: Any, value: Any, mask: Any, **_: Any) -> Any:
+def without_scores(
+    module: Any, query: Any, key: Any, value: Any, mask: Any = None, **_: Any
+) -> Any:
     """Stand in for a fused attention kernel: nothing but its result is allocated."""
     import torch
 

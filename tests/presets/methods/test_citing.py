@@ -58,7 +58,8 @@ DEFAULTS = [
     ("lrcp", QWEN, [(28, 169)]),
     # 77.8 % fewer from layer 2 on: mean (2·576 + 30·128)/32 = 156
     ("coast", LLAVA, [(2, 576), (30, 128)]),
-    ("coast", QWEN, [(2, 1521), (26, 338)]),
+    # layer 14 of the 28
+    ("coast", QWEN, [(14, 1521), (14, 338)]),
     # 576 patches / 16
     ("llava-uhd-v4", LLAVA, [(32, 36)]),
     # 1024 patches in a tile, four of which InternVL's shuffle merges: 1024/16
@@ -187,3 +188,15 @@ def test_quota_stores_four_bits():
     report = asked("quota")
     # 172 tokens of 524,288 bytes at 16 bits
     assert kv_cache_bytes(report.model, report.scheduled) == 172 * 524_288 // 4
+
+
+@pytest.mark.parametrize(
+    ("model", "layer", "assumed"),
+    [(LLAVA, 2, False), (QWEN, 14, False), ("llava-1.5-13b", 2, True)],
+)
+def test_coast_is_known_for_two_depths(model, layer, assumed):
+    # a third party's notes: layer 2 of 32, layer 14 of 28; nothing of 40 layers
+    for budget in (None, 64):
+        report = asked("coast", model, budget)
+        assert report.schedule.stages[0].first_layer == layer
+        assert any("another depth" in text for text in report.schedule.method.assumed) is assumed

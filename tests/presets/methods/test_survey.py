@@ -12,7 +12,7 @@ from fractions import Fraction
 import pytest
 from refusals import refusal
 from vlm_tokencost.costmodel import Counting, Report, Schedule, Workload, evaluate
-from vlm_tokencost.costmodel.selection import SelectionWork, selection_work
+from vlm_tokencost.costmodel.selection import SelectionCost, report_selection
 from vlm_tokencost.presets import load_method, load_model
 
 LLAVA, QWEN = "llava-1.5-7b", "qwen2.5-vl-7b"
@@ -29,11 +29,11 @@ def visual(*question, **work) -> tuple[int, ...]:
     return asked(*question, **work).scheduled.visual
 
 
-def chosen(name: str, counted: str = "ideal", model: str = LLAVA) -> SelectionWork:
+def chosen(name: str, counted: str = "ideal", model: str = LLAVA) -> SelectionCost:
     loaded, workload = load_model(model), Workload(text_tokens=TEXT)
     schedule = load_method(name).schedule(loaded, workload)
     report = evaluate(loaded, workload, schedule)
-    return selection_work(loaded, report.scheduled, schedule, Counting(selection=counted))
+    return report_selection(report, Counting(selection=counted))
 
 
 #: method, model → visual tokens of the default, as (layers, tokens)
@@ -218,7 +218,7 @@ ROWS = TEXT * 640 * 4096  # attention of the text tokens to 640 tokens in one la
 IDEAL = {
     "greedyprune": (ROWS + 576 * 192 * 4096, 192, 0),
     # scores of 577² pairs in 16 heads of 64 in 23 layers, in three of four steps
-    "sp-vla": (23 * 249_697 * 16 * 64, 2, 0),
+    "sp-vla": (23 * 332_929 * 16 * 64 * 3 // 4, 2, 0),
     "dgmr": (0, 0, 0),
     # 21.7 G and 19.3 G
     "llava-stf": (576 * (8192 * 4096 + 4096 * 1024) + 144 * 2 * 4096 * 16384, 4, 0),
@@ -281,8 +281,8 @@ def test_parameters_of_selections():
 
 #: method → MACs of the released selection, and entries of attention maps
 RELEASED = {
-    # eager maps of 23 encoder layers, in three of four steps; no products beside them
-    "sp-vla": (0, 24 * 16 * 249_697),
+    # eager maps of 24 encoder layers, in a step that runs the model; no products beside them
+    "sp-vla": (0, 24 * 16 * 332_929),
     # queries, keys and values of 160 tokens again
     "vscan": (480 * 96 * 4096 + 3 * 160 * 4096**2 + 160 * 4096, 24 * 16 * 577**2),
     "pact": (3 * 576 * 4096**2 + 576 * 4096 + 316**2 * 4096, 0),

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from vlm_tokencost.costmodel import Counting, evaluate
-from vlm_tokencost.costmodel.selection import selection_work
+from vlm_tokencost.costmodel.selection import report_selection
 from vlm_tokencost.presets import list_methods, load_method, load_model
 from vlm_tokencost.presets.figures import recompute
 from vlm_tokencost.presets.method import TOLD
@@ -39,9 +39,8 @@ def table() -> str:
         model = load_model(shown.model)
         schedule = method.schedule(model, shown.workload)
         report = evaluate(model, shown.workload, schedule)
-        side = report.dense if report.scheduled.branches else report.scheduled
         ideal, released = (
-            selection_work(model, side, schedule, Counting(selection=variant))
+            report_selection(report, Counting(selection=variant))
             for variant in ("ideal", "released")
         )
         known = [
