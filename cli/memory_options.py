@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from ..costmodel import InvalidInput
 from ..costmodel.numeric import whole
-from .options import Text, flag, one_of, option
+from .options import Sink, Text, flag, one_of, option
 
 if TYPE_CHECKING:
     from ..costmodel import Report
@@ -186,7 +187,7 @@ class Memory:
         own = report.schedule.bits if report.schedule is not None else None
         for name, theirs in (("bits", own and own.weights), ("kv_bits", own and own.kv)):
             if getattr(self, name) is not None and theirs not in (None, 16):
-                problem = f"contradicts the schedule, which says {theirs}"
+                problem = f"stands beside the schedule's own {theirs} bits"
                 raise InvalidInput(
                     flag(name), getattr(self, name), problem, "leave one of them out"
                 )
@@ -211,14 +212,20 @@ class Memory:
                 raise InvalidInput("--implementation", f"{key}={value}", problem, "leave it out")
         return report
 
-    def target(self) -> Device | None:
+    def target(self, sink: Sink) -> Device | None:
         """Return the device, if one is given.
 
         Raises:
-            InvalidInput: None is known by that name.
+            InvalidInput: None is known by that name, or the output would replace its file.
         """
         if self.device is None:
             return None
         from ..presets.device import load_device
 
-        return load_device(self.device, "--device")
+        device, (_, path) = load_device(self.device, "--device"), sink.chosen()
+        if path and path.exists() and device.verification == "own":
+            given = Path(self.device)
+            if given.is_file() and path.samefile(given):
+                problem = "is the device file"
+                raise InvalidInput("--output", sink.output, problem, "name another file")
+        return device

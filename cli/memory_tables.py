@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from ..costmodel import Report
+from ..costmodel.capacity import MOST
 from ..costmodel.device import Device
 from ..costmodel.peak import Asking, Peak, Phase, stored_in
 from .document import Column, Document, Table
@@ -158,13 +159,17 @@ def _fit_table(found: Answer, sides: tuple[str, ...]) -> Table:
         ("memory of the device [GiB]", *(gib(one.capacity) for one in fits)),
         ("peak, CUDA context included [GiB]", *(gib(one.peak.total) for one in fits)),
         ("left [GiB]", *(gib(-one.excess) for one in fits)),
-        ("largest batch", *(f"{one.batch:,}" for one in fits)),
-        (
-            "largest context [tokens]",
-            *("—" if one.context is None else f"{one.context:,}" for one in fits),
-        ),
+        ("largest batch", *(_most(one.batch) for one in fits)),
+        ("largest context [tokens]", *(_most(one.context) for one in fits)),
     ]
     return Table("What fits", tuple(columns), tuple(rows))
+
+
+def _most(count: int | None) -> str:
+    """Return a largest number; the search ends at `MOST`."""
+    if count is None:
+        return "—"
+    return f"≥ {MOST:,}" if count >= MOST else f"{count:,}"
 
 
 def _traffic_table(found: Answer, sides: tuple[str, ...]) -> Table:

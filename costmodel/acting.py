@@ -61,7 +61,10 @@ def _refuse_misfits(model: Model, schedule: Schedule) -> None:
     for name in ("layers", "cache", "channels", "stream"):
         if obstacle and getattr(schedule, name) and (name != "channels" or in_llm):
             problem = f"does not fit {model.id}, whose LLM {obstacle}"
-            raise InvalidInput(name, None, problem, "use `stages` or `compress`")
+            hint = "use `stages` or `compress`"
+            if name == "channels":
+                hint = "leave `key`, `value` and `ffn` out"
+            raise InvalidInput(name, None, problem, hint)
     windows = any(layout.window is not None for layout in layouts(model))
     for name in ("cache", "stream"):
         if windows and getattr(schedule, name):
@@ -94,6 +97,8 @@ def _refuse_connectors(model: Model, schedule: Schedule) -> None:
         problem = "which has two encoders"
     elif not model.vision.patchwise:
         problem = f"whose encoder ({model.vision.name}) is a convolutional network"
+    elif model.vision.joint is not None:
+        problem = f"whose encoder ({model.vision.name}) attends over several crops together"
     elif not model.connector.per_token:
         problem = f"whose connector ({model.connector.name}) takes whole crops"
     if problem:

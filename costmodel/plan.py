@@ -147,12 +147,13 @@ def _encoded(
         return _Encoded(thin.encoder, _row(model, tokens), tokens, kept)
     if not encoder.merged_away:
         return _Encoded(encoder, grids, connector_tokens, available)
-    _check_merging(model, workload, seen)
+    field = "encoder.stages" if merging is None else "encoder.merged_per_layer"
+    _check_merging(model, workload, seen, field)
     left = connector_tokens - encoder.merged_away
     return _Encoded(encoder, _row(model, left), left, left)
 
 
-def _check_merging(model: Model, workload: Workload, seen: VisualInput) -> None:
+def _check_merging(model: Model, workload: Workload, seen: VisualInput, field: str) -> None:
     if workload.visual_tokens is not None:
         raise InvalidInput(
             "visual_tokens",
@@ -164,9 +165,9 @@ def _check_merging(model: Model, workload: Workload, seen: VisualInput) -> None:
     video = workload.frames or (not workload.images and model.token_rule.default_frames)
     if video and kept < sum(model.geometry.tokens(crop) for crop in seen.crops):
         raise InvalidInput(
-            "encoder.merged_per_layer",
+            field,
             None,
-            "does not fit a video whose frames are pooled: merged tokens lie on no grid",
+            "does not fit a video whose frames are pooled: what is left lies on no grid",
             "reduce behind the encoder instead, with `compress` or `stages`",
         )
 

@@ -21,7 +21,7 @@ def memory(request: Request, memory: Memory, sink: Sink) -> None:
     """
     reason, way_out = "changes FLOPs alone and no byte", "leave it out"
     request.refuse(reason, way_out, "causal", "encoder_layers")
-    asking, device = memory.asking(request.logits), memory.target()
+    asking, device = memory.asking(request.logits), memory.target(sink)
     from ..memory_tables import document
 
     deliver(

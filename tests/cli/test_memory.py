@@ -210,4 +210,16 @@ def test_bits_that_the_schedule_contradicts(tokencost, tmp_path):
     for words in (("--kv-bits", 8), ("--bits", 4)):
         result = tokencost(*LLAVA, "--schedule", path, *words)
         assert (result.status, result.out) == (2, "")
-        assert f"{words[0]} {words[1]} contradicts the schedule" in result.err
+        assert f"{words[0]} {words[1]} stands beside the schedule's own" in result.err
+
+
+def test_the_device_file_is_not_replaced(tokencost, tmp_path):
+    path = tmp_path / "mine.toml"
+    text = 'id = "mine"\nbase = "t4"\nmemory_gb = 20\nsource = ["a label"]\nname = "Mine"\n'
+    path.write_text(text)
+    result = tokencost(*LLAVA, "--device", path, "--output", path)
+    assert (result.status, result.out) == (2, "")
+    assert "--output" in result.err
+    assert path.read_text() == text
+    fit = asked(tokencost, *LLAVA, "--device", path)["fit"]
+    assert (fit["device"], fit["capacity_bytes"]) == ("mine", 20 * 10**9)

@@ -123,7 +123,8 @@ def answered(model: str, workload: Workload, fields: dict[str, Any]) -> Report:
 
 def costs(report: Report) -> Iterator[tuple[str, int]]:
     """Yield all that is priced."""
-    for convention in CONVENTIONS:
+    known = [name for name in CONVENTIONS if report.obstacle(name) is None]
+    for convention in known:
         yield convention, report.bill(convention).total
     yield "generation", report.bill("exact", phase="generation").total
     yield "decode", report.decode_forward().total
@@ -284,6 +285,49 @@ def test_a_mixture_costs_what_its_ways_do_on_average(model, workload, first, sec
             *(getattr(report.scheduled, name) for report in (mixed, *ways)), strict=True
         ):
             assert mean == round(chance * one + rest * other)
+
+
+#: Parts of other kinds: a Q-Former, a convolution, a second tower, crops
+#: that are joined, cross-attention.
+OTHER_MODELS = (
+    "blip2-opt-2.7b",
+    "fastvlm-0.5b",
+    "mini-gemini-7b",
+    "phi-4-multimodal",
+    "llama3.2-vision-11b",
+)
+few = settings(anything, max_examples=8)
+
+
+@pytest.mark.parametrize("model", OTHER_MODELS)
+@few
+@given(workload=WORKLOADS, fields=st.fixed_dictionaries({}, optional=PARTS))
+def test_other_parts_cost_no_more_than_the_dense_model(model, workload, fields):
+    report = answered(model, workload, {**fields, "bits": {}})
+    dense = dict(costs(evaluate(load_model(model), workload, Schedule())))
+    chosen = report.decode_forward().by_component().get("selection", 0)
+    for name, amount in costs(report):
+        spare = chosen * max(workload.new_tokens, 1) if name in ("decode", "generation") else 0
+        assert amount - spare <= dense[name], name
+
+
+@pytest.mark.parametrize("model", (*MODELS, *OTHER_MODELS))
+@few
+@given(
+    workload=WORKLOADS,
+    first=st.fixed_dictionaries({}, optional=PARTS),
+    percent=st.integers(1, 98),
+)
+def test_no_mixture_costs_less_than_its_floor(model, workload, first, percent):
+    answered(model, workload, first)
+    chance = Fraction(percent, 100)
+    mixture = [
+        {"probability": chance, "schedule": first},
+        {"probability": (1 - chance) / 2},
+        {"probability": (1 - chance) / 2, "skipped": True},
+    ]
+    mixed = evaluate(load_model(model), workload, Schedule(mixture=mixture))
+    assert mixed.floor() <= mixed.total()
 
 
 KEEP_ALL = [

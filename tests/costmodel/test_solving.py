@@ -119,3 +119,11 @@ def test_what_targets_measure():
     assert Target("average-tokens", Fraction(1)).measured(report) == 306
     # 2 · 32 · 128 values of 2 bytes for each token and layer
     assert Target("kv-bytes", Fraction(1)).measured(report) == 16384 * (2 * 640 + 30 * 352)
+
+
+@pytest.mark.parametrize(("most", "exhaustive"), [(4096, True), (4097, False)])
+def test_how_many_numbers_are_all_priced(most, exhaustive):
+    # 1 to 4096 are 4096 numbers, all priced; one more is found by bisection
+    found = solve(lambda number: Fraction(number), 1, most, Fraction(100))
+    assert found.exhaustive is exhaustive
+    assert found.within == 100

@@ -67,7 +67,7 @@ def refusing_fields(model, primitives, described):
     if any(decoder.window(layer) is not None for layer in range(decoder.num_hidden_layers)):
         fields |= {"cache", "channels", "stream"} & primitives
     if any(block.attention and block.attention.kind == "latent" for block in decoder.blocks):
-        fields |= {"channels"} & primitives
+        fields |= {"channels", "cache"} & primitives
     plain = vision.kind == "transformer" and vision.windows is None and vision.joint is None
     per_token = model.connector.per_token and model.connector.merge_size == 1
     pooled = model.id in {"llava-next-video-7b", "llava-video-7b", "video-llava-7b"}
@@ -93,7 +93,10 @@ def test_every_described_method_fits_every_model_or_says_why(name, model_id):
         few = dense.dense_visual_tokens < 257  # a default for more tokens cannot be met
         described = not isinstance(usual.selection, str | None)
         fields = refusing_fields(model, set(usual.primitives), described)
-        fields |= {"budget", "compress", "stages"} if few else set()
+        fields |= {"budget", "compress", "stages", "layers"} if few else set()
+        crops = sum(model.geometry.tokens(crop) for crop in dense.visual_input.crops)
+        if crops != dense.dense_visual_tokens:
+            fields |= {"input"}  # separators or overlaps: tokens of crops do not add up
         if model.decoder.num_hidden_layers < 16:
             fields |= {
                 "budget",

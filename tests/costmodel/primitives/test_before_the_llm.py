@@ -97,3 +97,31 @@ def test_a_narrow_encoder_goes_with_any_llm(model):
 def test_a_narrow_cache_does_not_go_with_cross_attention():
     error = refusal(priced, "llama3.2-vision-11b", Schedule(channels={"key": "1/2"}))
     assert "cross-attention" in error.problem
+
+
+@pytest.mark.parametrize("model", ["phi-4-multimodal", "phi-3.5-vision", "deepseek-vl2"])
+def test_a_replaced_connector_arranges_nothing(model):
+    report = priced(model, Schedule(compress={"tokens": 16, "at": "instead-of-connector"}))
+    assert not report.bill("exact").by_component().get("connector")
+
+
+@pytest.mark.parametrize(
+    "model", ["molmo-7b-d", "llava-next-vicuna-7b", "llava-onevision-7b", "smolvlm-2.2b"]
+)
+def test_crops_whose_tokens_do_not_add_up(model):
+    error = refusal(priced, model, Schedule(input={"crops": 3}), images=["800x1200"])
+    assert error.field == "input.crops"
+
+
+def test_extra_tokens_pass_the_connector_beside_all():
+    compress = {"tokens": 576, "extra": 1, "at": "before-connector"}
+    report = priced(LLAVA, Schedule(compress=compress))
+    assert report.scheduled.connector_tokens == report.scheduled.entering_visual_tokens == 577
+
+
+def test_a_rule_is_priced_on_the_model_as_it_is():
+    # one token of one layer of LLaVA-1.5-7B: m = 11008 in 2·m FLOP, however narrow it runs
+    term = {"name": "row", "tokens": "1", "in_features": "m", "out_features": "1"}
+    rule = {"name": "rule", "computes": "a row", "terms": [term]}
+    report = priced(LLAVA, Schedule(channels={"ffn": "1/2"}, selection=rule))
+    assert report.bill("exact").by_component()["selection"] == 2 * 11008

@@ -126,3 +126,41 @@ def test_shares_are_of_what_enters():
     # 144 enter; ⌊0.5 · 144⌋ = 72 are read
     schedule = Schedule(compress={"tokens": 144}, cache={"read": Fraction(1, 2)})
     assert plan(LLAVA, Workload(), schedule).kv_read == (72 + N,) * 32
+
+
+def test_a_layer_stores_no_more_than_it_exposed():
+    # from layer 16 on no visual token is left, whatever is to be stored
+    rules = [{"kind": "withdraw", "layer": 16}]
+    seen = plan(LLAVA, Workload(), Schedule(layers=rules, cache={"stored": 1}))
+    assert seen.kv_stored == (M + N,) * 16 + (N,) * 16
+    seen = plan(LLAVA, Workload(), Schedule(layers=rules, cache={"stored": 1, "reserve": True}))
+    assert seen.kv_stored == (M + N,) * 32
+
+
+def test_early_and_focal_layers_do_not_shrink():
+    # a tenth of M less in the second forward: 576 − ⌊57.6⌋ = 519, in all layers but 0, 1 and 9
+    seen = planned(shrink=0.1, first_layer=2, focal_layers=[9])
+    reads = [decode_reads(seen, layer, 2, 2)[1] for layer in range(32)]
+    assert reads == [576, 576] + [519] * 7 + [576] + [519] * 22
+
+
+def test_rescans_score_the_channels_that_are_kept():
+    # a quarter of 128 key channels: 288 tokens in 32 layers and 32 heads, 2 FLOP per MAC
+    schedule = Schedule(cache={"read": 0.5, "rescan": 1}, channels={"key": 0.25})
+    forward = evaluate(LLAVA, Workload(), schedule).decode_forward()
+    assert forward.by_component()["selection"] == 2 * 32 * 288 * 32 * 32
+
+
+def test_latents_are_not_scored_anew():
+    schedule = Schedule(cache={"read": 0.5, "rescan": 1})
+    error = refusal(plan, load_model("kimi-vl-a3b"), Workload(), schedule)
+    assert error.field == "cache.rescan"
+    assert "caches latents" in str(error)
+
+
+def test_a_stream_stores_its_window():
+    # a stream computes 144 of 576, and the cache stores and reads what its window has
+    schedule = Schedule(stream={"stride": 0.25}, cache={"read": 0.5})
+    seen = plan(LLAVA, Workload(), schedule)
+    assert seen.visual_stored == (576,) * 32
+    assert seen.visual_read == (288,) * 32

@@ -112,3 +112,51 @@ def test_patches_do_not_go_with_an_encoder_that_reduces():
 )
 def test_tables_that_are_wrong(schedule, words):
     assert words in str(refusal(Schedule, **schedule))
+
+
+def test_stages_in_layers_that_are_not_read_change_nothing_behind_the_encoder():
+    # LLaVA-1.5 reads the output of layer 22: a stage at 23, the last, leaves all 576
+    schedule = Schedule(encoder={"stages": [{"first_layer": 23, "ratio": 0.25}]})
+    seen = plan(LLAVA, Workload(), schedule)
+    assert seen.encoder_tokens == (577,) * 23 + (145,)
+    assert seen.connector_tokens == seen.entering_visual_tokens == 576
+
+
+def test_windows_score_the_square_of_what_is_kept():
+    model = load_model("qwen2.5-vl-7b")
+    dense, seen = (plan(model, Workload(), one) for one in (None, Schedule(input={"patches": 0.5})))
+    assert seen.encoder_pairs == tuple(pairs // 4 for pairs in dense.encoder_pairs)
+
+
+@pytest.mark.parametrize("op", ["pool", "unshuffle"])
+def test_patches_that_a_rule_pools_leave_no_coarser_grid(op):
+    schedule = Schedule(encoder={"op": op, "stages": [{"first_layer": 4, "ratio": 0.25}]})
+    error = refusal(plan, load_model("llava-next-video-7b"), Workload(frames=8), schedule)
+    assert error.field == "encoder.op"
+    assert "pooled before the connector" in str(error)
+
+
+def test_a_pooled_video_names_the_stages():
+    schedule = Schedule(encoder={"stages": [{"first_layer": 4, "ratio": 0.5}]})
+    error = refusal(plan, load_model("llava-next-video-7b"), Workload(frames=8), schedule)
+    assert error.field == "encoder.stages"
+
+
+def test_tapped_layers_have_what_leaves_the_encoder():
+    # Qwen3-VL-8B taps layers 8, 16 and 24 of its encoder
+    model = load_model("qwen3-vl-8b")
+    assert min(model.connector.deepstack.encoder_layers) == 8
+
+    def staged(layer):
+        stages = [{"first_layer": layer, "ratio": 0.25}]
+        return plan(model, Workload(), Schedule(encoder={"op": "pool", "stages": stages}))
+
+    assert 4 * staged(8).connector_tokens == plan(model, Workload()).connector_tokens
+    assert refusal(staged, 9).field == "encoder.stages.0.first_layer"
+
+
+def test_crops_that_are_joined_are_not_reduced_in_the_encoder():
+    encoder = {"op": "pool", "stages": [{"first_layer": 4, "ratio": 0.25}]}
+    for model in ("phi-4-multimodal", "phi-3.5-vision"):
+        error = refusal(plan, load_model(model), Workload(), Schedule(encoder=encoder))
+        assert error.field == "encoder.stages"

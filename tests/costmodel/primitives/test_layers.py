@@ -178,3 +178,25 @@ def test_rules_that_are_wrong(rule, words):
 def test_nothing_is_a_share(zero):
     rule = Schedule(layers=[{"kind": "vectors", "tokens": [zero]}]).layers[0]
     assert rule.tokens == (Fraction(0),)
+
+
+@pytest.mark.parametrize(
+    ("rule", "field"),
+    [
+        ({"kind": "subset", "ratio": 0.001}, "layers.0.ratio"),
+        ({"kind": "profile", "curve": "step", "layer": 2, "ratio": 0.001}, "layers.0.ratio"),
+        ({"kind": "sparse", "ffn": 0.001}, "layers.0.ffn"),
+        ({"kind": "vectors", "tokens": ["0.001"] * T}, "layers.0"),
+    ],
+)
+def test_shares_that_leave_no_token(rule, field):
+    # ⌊0.001 · 576⌋ = 0
+    error = refusal(planned, rule)
+    assert error.field == field
+    assert "leaves none of the 576 visual tokens" in str(error)
+
+
+def test_curves_that_are_to_end_at_none():
+    rule = {"kind": "profile", "curve": "sigmoid", "layer": 9, "ratio": 0}
+    assert planned(rule).visual[-1] == 0
+    assert planned({"kind": "vectors", "tokens": [1] * 31 + [0]}).visual[-2:] == (M, 0)

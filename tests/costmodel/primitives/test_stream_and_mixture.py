@@ -4,8 +4,9 @@ from fractions import Fraction
 
 import pytest
 from refusals import refusal
-from vlm_tokencost.costmodel import Schedule, Workload, evaluate, plan
+from vlm_tokencost.costmodel import Counting, Schedule, Workload, evaluate, plan
 from vlm_tokencost.costmodel.memory import kv_cache_bytes
+from vlm_tokencost.costmodel.training import training_step
 from vlm_tokencost.presets import load_model
 
 LLAVA = load_model("llava-1.5-7b")
@@ -109,3 +110,52 @@ def test_a_way_that_does_not_fit_is_named():
     # what all ways share is the whole's
     shared = Schedule(stages=[{"first_layer": 40, "ratio": 0.5}], mixture=[{"probability": 1}])
     assert refusal(plan, LLAVA, Workload(), shared).field == "stages.0.first_layer"
+
+
+@pytest.mark.parametrize(
+    ("model", "words"),
+    [
+        ("fastvlm-0.5b", "is a convolutional network"),
+        ("mini-gemini-7b", "two encoders"),
+        ("minicpm-v-2.6", "takes whole crops"),
+        ("blip2-opt-2.7b", "takes whole crops"),
+        ("phi-4-multimodal", "takes whole crops"),
+    ],
+)
+def test_a_stream_needs_tokens_one_by_one(model, words):
+    error = refusal(plan, load_model(model), Workload(), Schedule(stream={"stride": 0.5}))
+    assert error.field == "stream"
+    assert words in str(error)
+
+
+def test_new_tokens_of_a_stream_are_not_spread_evenly():
+    report = evaluate(
+        LLAVA, Workload(), Schedule(stream={"stride": 0.25}), Counting(causal=True)
+    )
+    assert refusal(report.bill, "exact").field == "causal"
+
+
+def test_the_floor_of_a_mixture_is_the_expectation_of_its_ways():
+    # half of the requests skip the model, whose floor is then half of the dense one's
+    schedule = Schedule(mixture=[{"probability": "1/2"}, {"probability": "1/2", "skipped": True}])
+    mixed, dense = evaluate(LLAVA, Workload(), schedule), evaluate(LLAVA, Workload())
+    assert 2 * mixed.floor() == dense.floor()
+    assert mixed.floor() <= mixed.total()
+
+
+def test_a_rule_of_a_mixture_is_priced_once():
+    # 10 · 20 MACs, however many ways there are
+    term = {"name": "router", "tokens": "1", "in_features": "10", "out_features": "20"}
+    rule = {"name": "router", "computes": "one product", "terms": [term]}
+    ways = [{"probability": "1/2"}, {"probability": "1/2", "schedule": {"compress": {"tokens": 9}}}]
+    report = evaluate(LLAVA, Workload(new_tokens=4), Schedule(mixture=ways, selection=rule))
+    assert report.bill("exact", phase="generation").by_component()["selection"] == 2 * 10 * 20
+
+
+def test_training_is_of_the_whole():
+    branch = {"probability": 1, "schedule": {"training": {"recompute": True}}}
+    error = refusal(Schedule, mixture=[branch])
+    assert error.field == "mixture.0.schedule.training"
+    streaming = Schedule(mixture=[{"probability": 1, "schedule": {"stream": {"stride": 0.5}}}])
+    error = refusal(training_step, evaluate(LLAVA, Workload(), streaming))
+    assert error.field == "stream"

@@ -136,3 +136,11 @@ def test_counts_that_come_to_nothing_sensible_are_refused():
     ):
         rule = schedule({"name": "x", **term})
         assert words in str(refusal(plan, LLAVA, Workload(), rule))
+
+
+def test_the_map_of_a_batch():
+    # FastV as released: one map of 32 heads over 640 tokens for each sequence, 16 bits an entry
+    rule = Schedule(stages=[{"first_layer": 2, "ratio": "1/2"}], selection="fastv")
+    seen = plan(LLAVA, Workload(batch=2), rule)
+    work = selection_work(LLAVA, seen, rule, Counting(selection="released"))
+    assert work.attention_map_bytes == 2 * 32 * 640**2 * 2

@@ -176,7 +176,7 @@ def test_geo3dpruner_s_vggt():
 
 
 def test_uhd_windows_of_each_crop_run_alone_in_the_released_code():
-    report = asked("llava-uhd-v4", "llava-next-video-7b", frames=8)
+    report = asked("llava-uhd-v4", "internvl3-8b", frames=8)
     assert worked(report).launches == 2
     assert worked(report, "released").launches == 8 + 1
 
