@@ -54,7 +54,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "methods": ("methods", "List the reduction methods that are known, and show their settings."),
     "devices": (
         "devices",
-        "List the devices that are known, show their figures, check and calibrate them on measured times.",
+        "List devices, show their figures, check and calibrate them on measured times.",
     ),
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .architecture.model import Model
+from .encoder import attends_jointly
 from .errors import InvalidInput
 from .primitives.activity import Activity
 from .schedule import Schedule, kept_tokens
@@ -27,7 +28,7 @@ def acting(
             raise InvalidInput(field, error.value, error.problem, error.way_out) from None
         activity = activity.limited(allowed)
     if not activity.is_uniform or schedule.cache or schedule.stream or schedule.channels:
-        _refuse_misfits(model, schedule)
+        _refuse_misfits(model, planned, schedule)
     stored = read = present = None
     bank = 0
     if schedule.stream is not None:
@@ -44,7 +45,7 @@ def acting(
     return planned.with_activity(activity, stored, read, bank, present)
 
 
-def _refuse_misfits(model: Model, schedule: Schedule) -> None:
+def _refuse_misfits(model: Model, planned: TokenPlan, schedule: Schedule) -> None:
     """Refuse primitives on decoders whose layers have another meaning of keys and cache.
 
     Raises:
@@ -70,7 +71,7 @@ def _refuse_misfits(model: Model, schedule: Schedule) -> None:
         if windows and getattr(schedule, name):
             problem = f"does not fit {model.id}, whose layers have sliding windows"
             raise InvalidInput(name, None, problem, "use `stages` or `compress`")
-    _refuse_connectors(model, schedule)
+    _refuse_connectors(model, planned, schedule)
     narrow = channels is not None and (channels.key, channels.value) != (1, 1)
     if windows and narrow:
         problem = f"does not fit {model.id}, whose layers have sliding windows"
@@ -84,7 +85,7 @@ def _refuse_misfits(model: Model, schedule: Schedule) -> None:
         raise InvalidInput("cache.rescan", None, problem, "leave it out")
 
 
-def _refuse_connectors(model: Model, schedule: Schedule) -> None:
+def _refuse_connectors(model: Model, planned: TokenPlan, schedule: Schedule) -> None:
     """Refuse a stream where new tokens are not simply a part of all that are encoded.
 
     Raises:
@@ -97,7 +98,7 @@ def _refuse_connectors(model: Model, schedule: Schedule) -> None:
         problem = "which has two encoders"
     elif not model.vision.patchwise:
         problem = f"whose encoder ({model.vision.name}) is a convolutional network"
-    elif model.vision.joint is not None:
+    elif attends_jointly(model.vision, planned.visual_input):
         problem = f"whose encoder ({model.vision.name}) attends over several crops together"
     elif not model.connector.per_token:
         problem = f"whose connector ({model.connector.name}) takes whole crops"

@@ -23,7 +23,10 @@ def checksum(*sources: Path) -> int:
 
 def line(model_id: str, sources: tuple[Path, ...], table: dict[str, Any]) -> str:
     """Return a model's line; paths are relative to the folder of presets."""
-    head: dict[str, Any] = {"id": model_id, "of": [f"{one.parent.name}/{one.name}" for one in sources]}
+    head: dict[str, Any] = {
+        "id": model_id,
+        "of": [f"{one.parent.name}/{one.name}" for one in sources],
+    }
     head["checksum"] = checksum(*sources)
     return json.dumps({**head, "table": table}, ensure_ascii=False)
 

@@ -12,7 +12,7 @@ from ..export import deliver
 from ..options import OUTPUT, Sink, Text, option, shares
 
 app = typer.Typer(
-    help="List the devices that are known, show their figures, check and calibrate them on measured times.",
+    help="List devices, show their figures, check and calibrate them on measured times.",
     add_completion=False,
 )
 

@@ -371,17 +371,14 @@ class Transformer(Spec):
     @property
     def usual_block(self) -> Block:
         """The block of the layers that no variant names."""
-        return self._block(None)
-
-    def _block(self, variant: Variant | None) -> Block:
-        if variant is None:
-            return Block(
-                self.attention, None, None, self.feed_forward, self.norms_per_block, self._scales
-            )
         return Block(
-            attention=None
-            if variant.self_attention is False
-            else variant.attention or self.attention,
+            self.attention, None, None, self.feed_forward, self.norms_per_block, self._scales
+        )
+
+    def _block(self, variant: Variant) -> Block:
+        own = None if variant.self_attention is False else variant.attention or self.attention
+        return Block(
+            attention=own,
             cross_attention=variant.cross_attention,
             cross_feed_forward=variant.cross_feed_forward,
             feed_forward=variant.feed_forward or self.feed_forward,

@@ -96,15 +96,6 @@ class Cache(Spec):
         return tokens if self.read is None else kept_tokens(self.read, tokens, rounding)
 
 
-def kept_generated(kept: Fraction, step: int) -> int:
-    """Return the generated tokens that forward `step` reads: ⌊g·(step − 1)⌋ and its own.
-
-    >>> [kept_generated(Fraction(1, 2), step) for step in (1, 2, 3, 4)]
-    [1, 1, 2, 2]
-    """
-    return int(kept * (step - 1)) + 1
-
-
 def sum_of_floors(slope: Fraction, count: int) -> int:
     """Return Σ ⌊slope·i⌋ for i from 0 to count − 1, in logarithmic time.
 
@@ -125,7 +116,7 @@ def sum_of_floors(slope: Fraction, count: int) -> int:
 
 
 def generated_read(kept: Fraction, first: int, last: int) -> int:
-    """Return the generated tokens that forwards `first` to `last` read, summed.
+    """Return the generated tokens that forwards `first` to `last` read: Σ ⌊g·(i − 1)⌋ + 1.
 
     >>> generated_read(Fraction(1), 1, 4), generated_read(Fraction(1, 2), 1, 4)
     (10, 6)

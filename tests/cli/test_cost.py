@@ -173,3 +173,12 @@ def test_every_explained_term_can_be_checked_by_hand(tokencost):
         arithmetic = row["substitution"].replace("·", "*").replace("²", "**2")
         assert eval(arithmetic) == row["result"], row
         assert row["result"] * row["times"] == row["total"]
+
+
+def test_what_is_chosen_in_decode_forwards_has_a_row(tokencost):
+    # 288 of 576 keys that are stored and not read: 32 layers, 32 heads of 128, 2 FLOP per MAC
+    schedule = ("--schedule", "cache read 0.5 rescan 1")
+    answer = tokencost("cost", "--model", "llava-1.5-7b", *schedule, "--format", "json").json()
+    parts = answer["conventions"]["exact"]["decode_forward"]["components"]
+    assert parts["selection"]["baseline"] == 0
+    assert parts["selection"]["scheduled"] == 2 * 32 * 288 * 32 * 128

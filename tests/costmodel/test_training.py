@@ -230,13 +230,12 @@ def test_any_share_explains_what_does_not_change():
     assert gpu_hour_ratio(Fraction(1, 4), Fraction(1)) == 1
 
 
-def test_mergers_of_tapped_layers_pass_no_gradient_to_a_frozen_encoder():
-    # Qwen3-VL-2B: the first matrix of each of three mergers, and of the connector, has a gradient
-    # of its input only where the norm before it (which is trained) needs one; DeepStack's norms
-    # come after the merge, and are trained too, so all four matrices pass gradients on
+def test_mergers_of_tapped_layers():
+    # Qwen3-VL-2B: the connector and three mergers of tapped layers, each 4096 → 4096 → 2048 behind
+    # a norm that is trained, so that both products pass gradients on to it
     report = asked("qwen3-vl-2b")
+    forward = 2 * 4 * report.dense.connector_tokens * (4096 * 4096 + 4096 * 2048)
     step = training_step(report)
-    names = {entry.name for entry in step.activation_gradients.entries}
-    taps = report.model.connector.deepstack.encoder_layers
-    print(sorted(n for n in names if "stage" in n), taps, report.model.connector)
-    assert False
+    for name in ("forward", "activation_gradients", "weight_gradients"):
+        assert step.passes[name].by_component()["connector"] == forward
+    assert "vision" not in step.activation_gradients.by_component()

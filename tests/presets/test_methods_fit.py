@@ -73,6 +73,10 @@ def refusing_fields(model, primitives, described):
     pooled = model.id in {"llava-next-video-7b", "llava-video-7b", "video-llava-7b"}
     if not (plain and per_token) or model.second_vision is not None or pooled:
         fields |= {"encoder", "input"} & primitives
+    if described and (decoder.crosses or decoder.encoder_layers):
+        fields |= {"selection"}  # ranks by rows of the LLM's own sequence
+    if vision.kind != "transformer":
+        fields |= {"mixture"} & primitives  # whose ways price a rule in the encoder
     if described and vision.kind != "transformer":
         fields |= {"selection"}  # prices widths that a convolutional tower has not
         fields |= {"encoder_ffn"}

@@ -10,7 +10,6 @@ from vlm_tokencost.costmodel import Schedule, Workload, evaluate, plan
 from vlm_tokencost.costmodel.memory import kv_cache_bytes, kv_read_bytes
 from vlm_tokencost.costmodel.primitives.cache import (
     generated_read,
-    kept_generated,
     shrunk,
     sum_of_floors,
 )
@@ -81,7 +80,6 @@ def test_generated_tokens_that_are_read(kept, first):
     for last in (first, first + 1, first + 37):
         steps = range(first, last + 1)
         assert generated_read(kept, first, last) == sum(int(kept * (i - 1)) + 1 for i in steps)
-        assert kept_generated(kept, last) == int(kept * (last - 1)) + 1
 
 
 @given(

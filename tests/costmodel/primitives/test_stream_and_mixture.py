@@ -129,9 +129,7 @@ def test_a_stream_needs_tokens_one_by_one(model, words):
 
 
 def test_new_tokens_of_a_stream_are_not_spread_evenly():
-    report = evaluate(
-        LLAVA, Workload(), Schedule(stream={"stride": 0.25}), Counting(causal=True)
-    )
+    report = evaluate(LLAVA, Workload(), Schedule(stream={"stride": 0.25}), Counting(causal=True))
     assert refusal(report.bill, "exact").field == "causal"
 
 
