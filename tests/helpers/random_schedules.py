@@ -103,6 +103,7 @@ CACHE = st.one_of(
             generated=RATIOS,
             shrink=SHARES,
             rescan=SHARES,
+            reserve=st.booleans(),
         )
         for one in ({"stored": SHARES}, {"stored_tokens": COUNTS})
         for other in ({"read": SHARES}, {"read_tokens": COUNTS})
@@ -180,6 +181,8 @@ PARTS: dict[str, Any] = {
     "selection": SELECTION,
 }
 FLAT = table({}, **PARTS)
+#: Training is of the whole.
+WAY = table({}, **{name: part for name, part in PARTS.items() if name != "training"})
 CHANCES = st.integers(1, 99).map(lambda percent: Fraction(percent, 100))
 
 
@@ -189,7 +192,7 @@ def mixtures(draw: Any) -> list[dict[str, Any]]:
     first = draw(CHANCES)
     chances = [first, (1 - first) / 2, (1 - first) / 2]
     ways = st.one_of(
-        st.just({}), st.just({"skipped": True}), FLAT.map(lambda fields: {"schedule": fields})
+        st.just({}), st.just({"skipped": True}), WAY.map(lambda fields: {"schedule": fields})
     )
     return [{"probability": chance, **draw(ways)} for chance in chances]
 
