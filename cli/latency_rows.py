@@ -184,7 +184,10 @@ def ceiling_sentence(found: Latency, limit: Ceiling) -> str:
         gain = speed_up(found.dense.end_to_end, found.scheduled.end_to_end).central
         more = ", which does more than prune," if gain > limit.speed_up.central * 1.0001 else ""
         reached = f"; this schedule{more} reaches {gain:.2f}×"
+    slowest, fastest = min(limit.speed_up), max(limit.speed_up)
+    span = f"; {slowest:.2f}× to {fastest:.2f}× between the bounds" if fastest > slowest else ""
     return (
         f"{stage}{without} is {100 * limit.share:.1f} % of the baseline's time and {reason}: no "
-        f"pruning in the LLM can exceed {limit.speed_up.central:.2f}×{reached}"
+        f"pruning in the LLM can exceed {limit.speed_up.central:.2f}× in the central estimate{span}"
+        f"{reached}"
     )
