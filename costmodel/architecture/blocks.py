@@ -9,7 +9,10 @@ from ..errors import InvalidInput
 from ..kinds import Kinds, lazily, lazily_all
 from ..numeric import Converted, Count, Positive, Spec
 from ..operators import Attention as AttentionOperator
-from ..operators import Component, Linear, Operator, Part
+from ..operators import Linear, Operator, Part
+from .places import Execution as Execution
+from .places import Place as Place
+from .places import Tokens as Tokens
 
 if TYPE_CHECKING:
     from .adapters import Adapter
@@ -72,50 +75,6 @@ def _head_norms(value: object) -> object:
     if isinstance(value, bool) or (isinstance(value, str) and value == "all heads"):
         return value
     raise InvalidInput("", value, "is not a choice", "choose from true, false, all heads")
-
-
-class Execution(NamedTuple):
-    """How an implementation runs what can be run in more than one way; see `Counting`."""
-
-    latent: Literal["expanded", "recomputed", "absorbed"] = "expanded"
-    experts: Literal["routed", "all"] = "routed"
-    adapters: Literal["active", "merged"] = "active"
-
-
-class Place(NamedTuple):
-    """Where operators belong, and how they run."""
-
-    component: Component
-    layers: tuple[int, ...]
-    execution: Execution = Execution()
-
-    def linear(self, part: Part, name: str, tokens: int, c_in: int, c_out: int) -> Linear:
-        """Return a matrix product of this place."""
-        return Linear(self.component, self.layers, part, name, tokens, c_in, c_out)
-
-
-class Tokens(NamedTuple):
-    """Tokens of a block, batch included.
-
-    Attributes:
-        query: Tokens that are updated.
-        key: Tokens that are projected to keys and values.
-        ffn: Tokens that pass the feed-forward network.
-        keys_read: Keys that attention reads, with those that a cache holds.
-        pairs: Query–key pairs.
-        cross_projected: Tokens of the other sequence that are projected to keys and values.
-        cross_keys: Keys of the other sequence that cross-attention reads.
-        cross_pairs: Query–key pairs of cross-attention.
-    """
-
-    query: int
-    key: int
-    ffn: int
-    keys_read: int
-    pairs: int
-    cross_projected: int = 0
-    cross_keys: int = 0
-    cross_pairs: int = 0
 
 
 class Attention(Spec):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from ..architecture.blocks import Place, Tokens
 from ..architecture.model import Model
@@ -255,50 +255,34 @@ def _operators(model: Model, term: Term, values: dict[str, int], batch: int) -> 
         layers = tuple(range(count))
         pairs = tokens * tokens // sequences
         if times * tokens and layers:
-            lower = _model_layers if term.kind == "layers" else _other_layers
-            yield from lower(model, label, times, tokens, pairs, layers, operand, term)
+            whole, scored = times * tokens, times * pairs
+            if term.kind == "layers":
+                yield from _model_layers(model, label, whole, scored, layers)
+            else:
+                hidden = operand("hidden_size")
+                inner = (3 if term.gated else 2) * operand("intermediate_size")
+                yield from _other_layers(label, whole, scored, layers, hidden, inner)
 
 
 def _model_layers(
-    model: Model,
-    label: str,
-    times: int,
-    tokens: int,
-    pairs: int,
-    layers: tuple[int, ...],
-    operand: Any,
-    term: Term,
+    model: Model, label: str, tokens: int, pairs: int, layers: tuple[int, ...]
 ) -> Iterator[Operator]:
-    decoder = model.decoder
-    counts = Tokens(
-        query=times * tokens,
-        key=times * tokens,
-        ffn=times * tokens,
-        keys_read=times * tokens,
-        pairs=times * pairs,
-    )
-    place = Place("selection", layers)
+    """Yield the products of the model's own decoder layers."""
+    counts = Tokens(query=tokens, key=tokens, ffn=tokens, keys_read=tokens, pairs=pairs)
+    decoder, place = model.decoder, Place("selection", layers)
     for operator in decoder.usual_block.operators(place, decoder.hidden_size, counts, None):
         yield operator._replace(part="selection", name=f"{label}: {operator.name}")
 
 
 def _other_layers(
-    model: Model,
-    label: str,
-    times: int,
-    tokens: int,
-    pairs: int,
-    layers: tuple[int, ...],
-    operand: Any,
-    term: Term,
+    label: str, tokens: int, pairs: int, layers: tuple[int, ...], hidden: int, inner: int
 ) -> Iterator[Operator]:
-    hidden, inner = operand("hidden_size"), operand("intermediate_size")
-    n = times * tokens
-    yield Linear("selection", layers, "selection", f"{label}: projections", n, hidden, 4 * hidden)
-    attention = _attention(f"{label}: attention", n, n, times * pairs, 1, hidden, hidden)
+    """Yield the products of another model's layers; `inner` is the width of all FFN matrices."""
+    place = Place("selection", layers)
+    yield place.linear("selection", f"{label}: projections", tokens, hidden, 4 * hidden)
+    attention = _attention(f"{label}: attention", tokens, tokens, pairs, 1, hidden, hidden)
     yield attention._replace(layers=layers)
-    wide = (3 if term.gated else 2) * inner
-    yield Linear("selection", layers, "selection", f"{label}: feed-forward", n, hidden, wide)
+    yield place.linear("selection", f"{label}: feed-forward", tokens, hidden, inner)
 
 
 def _attention(
