@@ -5,6 +5,10 @@ runs that also write the compiled files. The exit code is 0 when the median of t
 ratios is within the limit and no command imports what it must not, else 1.
 
     python benchmarks/startup.py [--pairs N]
+    python benchmarks/startup.py --instructions
+
+The second form counts the instructions of one run each under valgrind, which no other program on
+the machine disturbs; loading pages from disk and the kernel's own work are not in it.
 """
 
 from __future__ import annotations
@@ -12,6 +16,8 @@ from __future__ import annotations
 import argparse
 import os
 import platform
+import re
+import shutil
 import statistics
 import subprocess
 import sys
@@ -35,6 +41,7 @@ DATA_COMMANDS = {
     "models list": (),
     "models show": ("llava-1.5-7b",),
 }
+COUNTER = ("valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null")
 FORMATS = ("table", "json", "csv", "markdown", "latex")
 HEAVY = frozenset({"torch", "transformers", "fvcore", "matplotlib"})
 #: Imported where they are used; JSON uses neither.
@@ -46,10 +53,14 @@ UNWANTED = ("PYTHONDONTWRITEBYTECODE", "PYTHONPROFILEIMPORTTIME")
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--pairs", type=_pairs, default=30, help="timed pairs (default: 30)")
-    pairs = parser.parse_args().pairs
+    parser.add_argument("--instructions", action="store_true", help="count, with valgrind")
+    options = parser.parse_args()
+    pairs = options.pairs
 
     libraries = ", ".join(f"{name} {version(name)}" for name in ("typer", "pydantic", "rich"))
     print(f"Python {platform.python_version()}, {libraries}; {os.cpu_count()} CPUs")
+    if options.instructions:
+        return 0 if report_instructions() else 1
     fast = report_times(*time_pairs(pairs))
     lean = report_imports()
     return 0 if fast and lean else 1
@@ -118,6 +129,39 @@ def report_times(floor_seconds: list[float], ratio_seconds: list[float]) -> bool
         f"{len(ratios)} pairs): {'within' if within else 'ABOVE'} {LIMIT}"
     )
     return within
+
+
+def report_instructions() -> bool:
+    """Print the instructions of both programs; return whether their ratio is within the limit."""
+    counts = {}
+    for name, arguments in (("floor", FLOOR), ("tokencost ratio", RATIO)):
+        run(arguments, keep_output=False)  # writes the compiled files
+        counts[name] = instructions(arguments)
+        print(f"{name:<16}{counts[name] / 1e6:9.1f} million instructions")
+    ratio = counts["tokencost ratio"] / counts["floor"]
+    within = ratio <= LIMIT
+    print(f"{'ratio':<16}{ratio:9.3f}  {'within' if within else 'ABOVE'} {LIMIT}")
+    return within
+
+
+def instructions(arguments: Sequence[str]) -> int:
+    """Return the instructions that a run executes, which differ by a few thousand between runs."""
+    if shutil.which("valgrind") is None:
+        raise SystemExit("valgrind is needed: install Debian's package of that name")
+    kept = {key: value for key, value in os.environ.items() if key not in UNWANTED}
+    result = subprocess.run(
+        [*COUNTER, sys.executable, "-m", *arguments],
+        cwd=HERE,
+        env={**kept, "PYTHONHASHSEED": "0"},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        encoding="utf-8",
+        check=True,
+    )
+    counted = re.search(r"Collected : (\d+)", result.stderr)
+    if counted is None:
+        raise SystemExit(f"valgrind counted nothing: {result.stderr[-2000:]}")
+    return int(counted[1])
 
 
 def report_imports() -> bool:

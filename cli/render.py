@@ -30,17 +30,25 @@ def as_table(document: Document, *, plain: bool = False) -> str:
     )
     columns = shutil.get_terminal_size((TEXT_WIDTH, 24)).columns if terminal else TEXT_WIDTH
     width = min(columns, TEXT_WIDTH)
-    head = Text(document.title, style="bold")
+
+    def print_text(*parts: tuple[str, str]) -> None:
+        """Print lines that are wrapped already: rich looks at them for their styles alone."""
+        if terminal:
+            console.print(Text.assemble(*parts))
+        else:
+            console.file.write("".join(text for text, _ in parts) + "\n")
+
     margin = max((len(label) for label, _ in document.facts), default=0) + 4
+    head = [(document.title, "bold")]
     for label, text in document.facts:
         lines = textwrap.wrap(text, max(width - margin, 20)) or [""]
-        head.append(f"\n  {label.ljust(margin - 2)}", style="not bold dim")
-        head.append(("\n" + " " * margin).join(lines), style="not bold")
-    console.print(head)
+        head.append((f"\n  {label.ljust(margin - 2)}", "dim"))
+        head.append((("\n" + " " * margin).join(lines), ""))
+    print_text(*head)
     for table in document.tables:
-        console.print()
+        print_text()
         if table.title:  # a table's own title would be folded to the table's width
-            console.print(Text(table.title, style="bold"))
+            print_text((table.title, "bold"))
         shown = RichTable(box=SIMPLE_HEAD)
         for column in table.columns:
             # A unit such as [ms] is no markup.
@@ -52,7 +60,7 @@ def as_table(document: Document, *, plain: bool = False) -> str:
         textwrap.fill(note, width, initial_indent="  ", subsequent_indent="    ")
         for note in document.notes
     ]
-    console.print(Text("\n".join(notes), style="dim"))
+    print_text(("\n".join(notes), "dim"))
     assert isinstance(console.file, io.StringIO)
     rendered = [line.rstrip() for line in console.file.getvalue().splitlines()]
     tidy = [line for index, line in enumerate(rendered) if line or rendered[index - 1]]

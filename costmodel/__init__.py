@@ -8,6 +8,8 @@
 Pure functions over frozen specs: no I/O, no printing, no torch.
 """
 
+from typing import TYPE_CHECKING, Any
+
 from .architecture.model import Model as Model
 from .errors import InvalidInput as InvalidInput
 from .errors import MissingExtra as MissingExtra
@@ -21,13 +23,10 @@ from .flops import exact_bill as exact_bill
 from .flops import published_bill as published_bill
 from .lower import lower as lower
 from .lower import lower_decode as lower_decode
-from .memory import kv_bytes_per_token as kv_bytes_per_token
-from .memory import kv_cache_bytes as kv_cache_bytes
 from .operators import Attention as Attention
 from .operators import Convolution as Convolution
 from .operators import Linear as Linear
 from .operators import Operator as Operator
-from .parameters import model_parameters as model_parameters
 from .plan import TokenPlan as TokenPlan
 from .plan import plan as plan
 from .report import Report as Report
@@ -39,3 +38,24 @@ from .schedule import Stage as Stage
 from .version import __version__ as __version__
 from .workload import Counting as Counting
 from .workload import Workload as Workload
+
+if TYPE_CHECKING:
+    from .memory import kv_bytes_per_token as kv_bytes_per_token
+    from .memory import kv_cache_bytes as kv_cache_bytes
+    from .parameters import model_parameters as model_parameters
+
+#: Names that few questions need, and their modules.
+_LATER = {
+    "kv_bytes_per_token": "memory",
+    "kv_cache_bytes": "memory",
+    "model_parameters": "parameters",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import what few questions need when it is asked for."""
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(f"{__name__}.{_LATER[name]}"), name)

@@ -34,9 +34,10 @@ def whole(value: object, field: str, minimum: int = 0, maximum: int = LARGEST) -
     number: int | None = None
     if isinstance(value, str):
         # Digits alone: int() would also take "1_000", and fail on 5,000 digits by another error.
-        digits = value.strip()
-        if re.fullmatch(r"[+-]?[0-9]{1,39}", digits):
-            number = int(digits)
+        typed = value.strip()
+        digits = typed[1:] if typed.startswith(("+", "-")) else typed
+        if len(digits) < 40 and digits.isascii() and digits.isdecimal():
+            number = int(typed)
     elif not isinstance(value, bool):
         try:
             number = operator.index(value)  # type: ignore[arg-type]
@@ -73,7 +74,7 @@ def ratio(value: Any, field: str) -> Fraction:
         typed = value
         if isinstance(value, (float, Decimal)) or hasattr(value, "dtype"):
             typed = str(value)  # the shortest decimal, also of numpy's float32
-        if isinstance(typed, str) and re.search(r"[eE][+-]?0*[1-9][0-9]{3}", typed):
+        if isinstance(typed, str) and "e" in typed.lower() and _far_exponent(typed):
             raise OverflowError  # 10**999999999 would never be done
         number = Fraction(typed)
     except (TypeError, ValueError, ZeroDivisionError, OverflowError):
@@ -83,6 +84,11 @@ def ratio(value: Any, field: str) -> Fraction:
     if number.denominator > 10**MOST_DIGITS and Fraction(str(float(number))) != number:
         raise InvalidInput(field, value, f"has more than {MOST_DIGITS} digits", way_out)
     return number
+
+
+def _far_exponent(text: str) -> bool:
+    """Tell whether a number's exponent has four digits or more."""
+    return re.search(r"[eE][+-]?0*[1-9][0-9]{3}", text) is not None
 
 
 if TYPE_CHECKING:  # pydantic keeps this name to itself; the class is public as type(BaseModel)

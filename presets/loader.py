@@ -9,11 +9,13 @@ from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..costmodel import InvalidInput, Model, TokencostError, UnknownName
 from .built import built, line
-from .index import Entry, file_of, read_index
+
+if TYPE_CHECKING:
+    from .index import Entry
 
 MODELS = Path(__file__).parent / "models"
 PARTS = Path(__file__).parent / "parts"
@@ -33,9 +35,9 @@ def load_model(model_id: str) -> Model:
     """
     if not isinstance(model_id, str):
         raise InvalidInput("model", model_id, "is not a model id", "see `tokencost models list`")
-    table = built(MODELS, model_id)
-    if table is not None:
-        return Model(**table)
+    model = built(MODELS, model_id)
+    if model is not None:
+        return model
     for path in _candidates(model_id):
         # Only files that name the model are parsed: start-up does not grow with the presets.
         if model_id in path.read_text(encoding="utf-8"):
@@ -57,6 +59,8 @@ def load_file(path: Path) -> list[Model]:
 
 def index_entries() -> list[Entry]:
     """Return the index's entries, or those of presets that have none yet."""
+    from .index import read_index
+
     indexed = read_index(MODELS)
     if indexed:
         return list(indexed.values())
@@ -67,6 +71,8 @@ def index_entries() -> list[Entry]:
 
 def _candidates(model_id: str) -> list[Path]:
     """Return the file that the index names, or all of them."""
+    from .index import file_of  # a model is read from its line
+
     path = file_of(MODELS, model_id)
     return [path] if path else _family_files()
 
@@ -91,19 +97,19 @@ def _parsed(path: Path, text: str) -> dict[str, Any]:
 
 
 def built_lines() -> list[str]:
-    """Return the lines of `built`, one for each preset."""
+    """Return the lines of `built`, one for each preset, read anew and validated."""
     lines = []
     for path in _family_files():
         content = _read(path)
         for model_id in content["models"]:
-            data = _filled(model_id, content)
             own = {**content["family"], **content["models"][model_id]}
             parts = [
                 PARTS / f"{_file_of(section)}.toml"
                 for section, part in own.items()
                 if isinstance(part, dict) and "base" in part
             ]
-            lines.append(line(model_id, (path, *dict.fromkeys(parts)), data))
+            model = _build(path, model_id, content)
+            lines.append(line(model, (path, *dict.fromkeys(parts))))
     return lines
 
 

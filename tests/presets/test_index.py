@@ -44,7 +44,11 @@ def test_the_lines_are_those_of_the_presets():
 def test_a_line_is_its_preset(model_id):
     path = file_of(MODELS, model_id)
     (preset,) = [model for model in load_file(path) if model.id == model_id]
-    assert lines.built(MODELS, model_id) is not None
+    read = lines.built(MODELS, model_id)
+    assert read == preset
+    assert repr(read) == repr(preset)  # equal numbers of other types, a list for a tuple
+    assert read.model_dump() == preset.model_dump()
+    assert read.model_fields_set == preset.model_fields_set
     assert load_model(model_id) == preset
     assert hash(load_model(model_id)) == hash(preset)
 
@@ -54,9 +58,10 @@ def test_a_line_of_other_sources_is_not_used(tmp_path):
     folder.mkdir(parents=True)
     source = folder / "own.toml"
     source.write_text("[family]\n", encoding="utf-8")
-    text = lines.line("own-1b", (source,), {"id": "own-1b"})
+    own = load_model("llava-1.5-7b").model_copy(update={"id": "own-1b"})
+    text = lines.line(own, (source,))
     (folder / lines.NAME).write_text(f"{text}\n", encoding="utf-8")
-    assert lines.built(folder, "own-1b") == {"id": "own-1b"}
+    assert lines.built(folder, "own-1b") == own
     assert lines.built(folder, "own-1") is None
     source.write_text("[family]\nfamily = 3\n", encoding="utf-8")
     assert lines.built(folder, "own-1b") is None
