@@ -47,6 +47,16 @@ def published(method: Method) -> str:
     )
 
 
+def published_briefly(method: Method, width: int = 24) -> str:
+    """Return the budgets with published results, or how many there are if they are long."""
+    text = published(method)
+    if len(text) <= width:
+        return text or "—"
+    budgets = method.published_budgets
+    count = sum(len(found) for found in budgets.values())
+    return f"{count} of {next(iter(budgets))}" if len(budgets) == 1 else f"{count} settings"
+
+
 def summary_row(method: Method) -> dict[str, Any]:
     """Return a method's row of the list."""
     return {

@@ -210,6 +210,12 @@ class Request:
                 raise origin.complaint(error) from None
             raise self.renamed(error) from None
 
+    def complaint(self, error: InvalidInput, report: Report) -> InvalidInput:
+        """Return an error about an answered request's schedule in the words of where it is from."""
+        if not error.field.startswith(SCHEDULE_FIELDS):
+            return self.renamed(error)
+        return origin_of(self, report.model, report.workload).complaint(error)
+
     def priced_model(self) -> Model:
         """Return the model that --model, --config or --hf names.
 

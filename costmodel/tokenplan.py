@@ -39,13 +39,14 @@ def layouts(model: Model) -> tuple[Layout, ...]:
     """Return every decoder layer's layout."""
     decoder = model.decoder
     found: list[Layout] = []
+    crosses = decoder.crosses
     for layer, block in enumerate(decoder.blocks):
         generates = layer >= decoder.encoder_layers
         one_token = bool(decoder.encoder_layers) and generates
         cross = block.cross_attention
         found.append(
             Layout(
-                in_sequence=not (decoder.crosses or one_token),
+                in_sequence=not (crosses or one_token),
                 generates=generates,
                 one_token=one_token,
                 self_attention=block.attention is not None,

@@ -11,7 +11,7 @@ import tomllib
 from decimal import Decimal
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, NamedTuple, Self
 
 from pydantic import Field, StrictBool, model_validator
 
@@ -159,7 +159,7 @@ class Method(Spec):
             InvalidInput: A budget that cannot be met ("budget"). Whether the schedule fits the
                 model is checked where it is priced.
         """
-        case = Case.of(model, plan(model, workload or Workload()))
+        case = _case(model, workload or Workload())
         if budget is not None:
             budget = whole(budget, "budget", minimum=1)
         primitives = self._primitives(case, budget)
@@ -214,6 +214,26 @@ class Method(Spec):
                 problem += f" that {self.title} can leave"
             raise InvalidInput("budget", budget, problem, f"give at most {most:,}")
         return self.budget.primitives(case, budget)
+
+
+class _Last(NamedTuple):
+    """The request that methods were last applied to: comparisons ask for hundreds of schedules."""
+
+    model: Model
+    workload: Workload
+    case: Case
+
+
+_last: _Last | None = None
+
+
+def _case(model: Model, workload: Workload) -> Case:
+    """Return what settings may depend on; the same objects are not planned twice in a row."""
+    global _last
+    last = _last
+    if last is None or last.model is not model or last.workload is not workload:
+        last = _last = _Last(model, workload, Case.of(model, plan(model, workload)))
+    return last.case
 
 
 def _chosen_in_ways(primitives: Primitives, selection: Any) -> Primitives:

@@ -112,7 +112,9 @@ def _refuse_quoted(content: dict[str, Any]) -> None:
 
 
 def file_text(
-    path: Path, field: str, way_out: str = "give a readable TOML file (README, section Schedules)"
+    path: Path,
+    field: str,
+    way_out: str = "give a readable TOML file, or a line such as 'keep 0.5 @ 2'",
 ) -> str:
     """Return the text of a file of at most 32 KiB.
 

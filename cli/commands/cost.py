@@ -130,8 +130,10 @@ def _kv_cache(report: Report) -> str:
         for plan in (report.dense, report.scheduled)
     )
     bits = cache_bits(report.scheduled)
-    other = f" at {bits} bit" if bits != 16 else ""
-    kept = f", {scheduled:,} scheduled{other}" if report.schedule else ""
+    if bits != 16:
+        kept = f"{scheduled:,} scheduled at {bits} bit"
+        return f"{dense:,} bytes at 16 bit, {kept}, after the prefill"
+    kept = f", {scheduled:,} scheduled" if report.schedule else ""
     return f"{dense:,} bytes{kept} after the prefill, at 16 bit"
 
 

@@ -12,7 +12,7 @@ from ...costmodel.errors import closest
 from ...presets import list_methods, load_method
 from ..document import Column, Document, Table
 from ..export import deliver
-from ..method_card import card, published, summary_row
+from ..method_card import card, published, published_briefly, summary_row
 from ..options import Sink, shares
 
 app = typer.Typer(
@@ -70,7 +70,7 @@ def _listing(pattern: str) -> Document:
                     (
                         *(str(row[key]) for key in ("id", "title", "paper", "reduces", "schedule")),
                         "yes" if method.trained else "no",
-                        published(method) or "—",
+                        published_briefly(method),
                     )
                     for method, row in zip(methods, rows, strict=True)
                 ),
@@ -78,7 +78,8 @@ def _listing(pattern: str) -> Document:
         ),
         notes=(
             "schedule: whether the default was read in a source, derived from one, or assumed",
-            "published budgets: visual tokens with published results, of so many dense ones",
+            "published budgets: visual tokens with published results, of so many dense ones; where "
+            "they are many, how many",
             "settings, assumptions and sources: `tokencost methods show ID`",
         ),
         sentence="",

@@ -102,7 +102,10 @@ def validate(
         report = request.report()
         from ...validation.compare import check, compare
 
-        check(report)
+        try:
+            check(report)
+        except InvalidInput as error:
+            raise request.complaint(error, report) from None
         _require(settings)
         with _spinner() as progress:
             for setting in settings:

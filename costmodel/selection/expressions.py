@@ -4,6 +4,7 @@ import ast
 import math
 import warnings
 from collections.abc import Callable, Iterable, Mapping
+from functools import cache
 from typing import Annotated
 
 from ..errors import InvalidInput
@@ -100,7 +101,7 @@ def computed(text: str, values: Mapping[str, int], field: str = "selection") -> 
     1156
     """
     try:
-        result = _value(ast.parse(text, mode="eval").body, values)
+        result = _value(_parsed(text), values)
     except KeyError as error:
         problem = f"uses {error.args[0]}, which has no value here"
         hint = 'b, a, n and l need per = "reduction"; B needs a budget'
@@ -115,6 +116,11 @@ def computed(text: str, values: Mapping[str, int], field: str = "selection") -> 
         problem = "comes below 0" if result < 0 else "comes out of any range"
         raise InvalidInput(field, text, problem, "correct the expression")
     return result
+
+
+@cache
+def _parsed(text: str) -> ast.expr:
+    return ast.parse(text, mode="eval").body
 
 
 def _check(node: ast.expr, text: str, symbols: tuple[str, ...]) -> None:

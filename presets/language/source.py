@@ -15,7 +15,7 @@ from .words import Misread
 
 _YAML = (".yml", ".yaml")
 #: What people write who mean a file.
-_FILES = re.compile(r"(?i).*\.(toml|ya?ml|json|txt|tml)\s*|[^\s|@:]*")
+_FILES = re.compile(r"(?i).*\.(toml|ya?ml|json|txt|tml)\s*|[^\s|@:;]*")
 
 
 class Written(Protocol):

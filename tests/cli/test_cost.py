@@ -182,3 +182,10 @@ def test_what_is_chosen_in_decode_forwards_has_a_row(tokencost):
     parts = answer["conventions"]["exact"]["decode_forward"]["components"]
     assert parts["selection"]["baseline"] == 0
     assert parts["selection"]["scheduled"] == 2 * 32 * 288 * 32 * 128
+
+
+def test_each_side_of_the_cache_has_its_own_bits(tokencost):
+    # 640 tokens × 32 layers × 2 × 4096 × 2 bytes, and a quarter of it at 4 bits.
+    words = ("--schedule", "bits kv 4")
+    out = tokencost("cost", "--model", "llava-1.5-7b", *words).out
+    assert "335,544,320 bytes at 16 bit, 83,886,080 scheduled at 4 bit, after the prefill" in out

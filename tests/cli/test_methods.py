@@ -259,3 +259,13 @@ def test_methods_are_read_when_one_is_named(words, read):
     command = [sys.executable, "-c", code, *words, "--format", "json"]
     run = subprocess.run(command, capture_output=True, text=True, check=True)
     assert run.stderr.split() == [str(read)]
+
+
+def test_many_published_budgets_are_counted_in_the_table(tokencost):
+    rows = tokencost("methods", "list", "sparsevlm", "--format", "json").json()
+    (row,) = [row for row in rows if row["id"] == "sparsevlm"]
+    settings = sum(len(budgets) for budgets in row["published_budgets"].values())
+    assert settings > 1
+    out = tokencost("methods", "list", "sparsevlm").out
+    (line,) = [line for line in out.splitlines() if line.startswith("  sparsevlm ")]
+    assert line.rstrip().endswith((f"{settings} settings", f"{settings} of 576"))

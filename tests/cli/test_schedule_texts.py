@@ -78,3 +78,12 @@ def test_mistakes_are_one_sentence(tokencost, text, sentence):
     assert run.out == ""
     assert sentence in run.err
     assert run.err.count("\n") == 1
+
+
+def test_signs_alone_are_a_line_and_not_a_file(tokencost):
+    assert (
+        "at column 1: ;;; is no statement"
+        in tokencost("ratio", *MODEL, "--schedule", ";;;").err.strip()
+    )
+    missing = tokencost("ratio", *MODEL, "--schedule", "missing.toml").err.strip()
+    assert missing.endswith("or a line such as 'keep 0.5 @ 2'")
