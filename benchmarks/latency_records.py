@@ -9,6 +9,8 @@ and, end to end, output length are told; every other one is dropped with the rea
 tells no attention backend, its interval spans eager and fused attention; where nominal and actual
 tokens differ, it spans both. Nothing is fitted to the records.
 
+Then every pair of a baseline and a reduced run is compared as a speed-up (`latency_pairs`).
+
 Records of grade X were published as times but computed; the rules of `costmodel.plausible` are run
 over all prefill times, and a source of which one time is impossible is doubted as a whole.
 """
@@ -25,6 +27,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from latency_pairs import pairs, report
 from published_cases import ENGINES, MODELS, Case, Record, Unusable, case, model_of
 from vlm_tokencost.costmodel import InvalidInput, evaluate
 from vlm_tokencost.costmodel.clock import Clock, Running, arithmetic
@@ -37,15 +40,12 @@ from vlm_tokencost.costmodel.workload import Counting
 from vlm_tokencost.presets.device import load_device
 
 
-def predicted(one: Case) -> Interval:
-    """Return the interval over all ways that a case can have run; central is the first one's."""
-    found = [
-        _priced(one, running, prompt)
+def predicted(one: Case) -> tuple[tuple[Running, Interval], ...]:
+    """Return the intervals of all ways that a case can have run, the likeliest first."""
+    return tuple(
+        (running, _priced(one, running, prompt))
         for running in one.running
         for prompt in (one.prompts or (None,))
-    ]
-    return Interval(
-        min(item.lower for item in found), found[0].central, max(item.upper for item in found)
     )
 
 
@@ -90,12 +90,20 @@ def _linear(report: Any, device: Device, running: Running) -> Interval:
 
 
 class Compared(NamedTuple):
-    """A record beside its interval."""
+    """A record beside its intervals, one for each way in which it can have run."""
 
     index: int
     record: Record
     case: Case
-    interval: Interval
+    ways: tuple[tuple[Running, Interval], ...]
+
+    @property
+    def interval(self) -> Interval:
+        """The interval over all ways; central is the first one's."""
+        found = [interval for _, interval in self.ways]
+        return Interval(
+            min(item.lower for item in found), found[0].central, max(item.upper for item in found)
+        )
 
     @property
     def inside(self) -> bool:
@@ -223,6 +231,7 @@ def main(arguments: list[str] | None = None) -> int:
         wide = statistics.median(one.width for one in group)
         off = statistics.mean(abs(one.error) for one in group)
         print(f"- {what}: {held} of {len(group)}, width {wide:.2f}, error {off:.1%}")
+    report(pairs(kept))
     print(f"\n{len(dropped)} dropped:")
     for reason, count in Counter(reason for _, _, reason in dropped).most_common():
         print(f"- {count}: {reason}")

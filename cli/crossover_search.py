@@ -99,11 +99,28 @@ class Search(NamedTuple):
         low = 2 if self.over == "new-tokens" else 1
         found = crossing(gained, low, self.last, float(self.gain))
         if found is None:
-            raise refused[-1]
+            raise self._refusal(refused[-1])
         places = [found.below, found.value, *((found.at,) if found.value is None else ())]
         shown = [one for one in places if one is not None]
         answers = {value: timed(value) for value in shown}
         return Found(self, found, {value: one for value, one in answers.items() if one is not None})
+
+    def _refusal(self, error: InvalidInput) -> InvalidInput:
+        """Return why no number can be had, without a value that nobody typed."""
+        if error.field != f"--{self.over}":
+            return error
+        why = error.problem.removeprefix("is given, but ")
+        if why == error.problem:
+            why = f"{error.value} {why}"
+        problem = f"finds no number that can be priced: {why}"
+        return InvalidInput("--over", self.over, problem, error.way_out)
+
+    def amount(self, value: int) -> str:
+        """Return so many of what is searched for: "1 frame", "batch 8"."""
+        if self.over == "batch":
+            return f"batch {value:,}"
+        name = self.over.replace("-", " ")
+        return f"{value:,} {name.removesuffix('s') if value == 1 else name}"
 
     def time(self, side: Side) -> Interval:
         """Return the time of a run that counts."""

@@ -7,8 +7,10 @@ from typing import Any, Literal
 from ..costmodel.latency import Latency
 from .crossover_search import Found
 from .document import Column, Document, Table
+from .latency_memory import fitting, memory_notes
 from .latency_rows import bounds
-from .latency_tables import device_facts, milliseconds, timing_notes
+from .latency_tables import device_facts, milliseconds
+from .latency_words import timing_notes
 from .method_notes import method_notes
 from .schedule_words import schedule_text
 from .summary import heading, provenance
@@ -42,7 +44,7 @@ def document(found: Found) -> Document:
         title=f"{report.model.id} on {some.device.name}: when the schedule is faster",
         facts=(
             ("model", f"{report.model.id} ({report.model.family})"),
-            ("schedule", f"{schedule_text(report)} (at {lines[0][0]} {name})"),
+            ("schedule", f"{schedule_text(report)} (at {search.amount(rows[0]['value'])})"),
             *device_facts(some),
             ("searched", _searched(found)),
         ),
@@ -63,7 +65,10 @@ def document(found: Found) -> Document:
             "lasting": own.lasting,
             "best": {"value": own.at, "speed_up": own.best},
             "unit": "s",
-            "times": [_times(found, value, one) for value, one in found.answers.items()],
+            "times": [
+                {**_times(found, value, one), "memory": fitting(one).payload()}
+                for value, one in found.answers.items()
+            ],
             "sentence": _answer(found),
         },
         records=tuple(
@@ -107,7 +112,7 @@ def _searched(found: Found) -> str:
 
 def _answer(found: Found) -> str:
     """Return the one sentence that answers."""
-    own, name = found.crossing, found.search.over.replace("-", " ")
+    own, count = found.crossing, found.search.amount
     if found.search.gain > 1:
         pays = f"is more than {float(found.search.gain):g} times as fast"
         never = pays.replace("is", "is never", 1)
@@ -115,11 +120,12 @@ def _answer(found: Found) -> str:
         pays, never = "is faster", "is never faster"
     if own.value is None:
         return (
-            f"the schedule {never} up to {own.last:,} {name} (best: {own.best:.4f}× at {own.at:,})"
+            f"the schedule {never} up to {count(own.last)} (best: {own.best:.4f}× at "
+            f"{count(own.at)})"
         )
     if own.value == own.first:
-        return f"the schedule {pays} from the smallest number on ({own.value:,} {name})"
-    return f"the schedule {pays} from {own.value:,} {name} on"
+        return f"the schedule {pays} from the smallest number on ({count(own.value)})"
+    return f"the schedule {pays} from {count(own.value)} on"
 
 
 def _notes(found: Found) -> list[str]:
@@ -133,4 +139,26 @@ def _notes(found: Found) -> list[str]:
             "pay too"
         )
     lines.append("central estimates decide; selection, encoder and host are included")
-    return lines
+    lines += _same_images(found)
+    if found.search.over != "batch":
+        lines.append(
+            "context: how many positions the model was trained for is not checked; look it up "
+            "before relying on long sequences"
+        )
+    for value, one in found.answers.items():
+        lines += memory_notes(one, f" at {found.search.amount(value)}")
+    return list(dict.fromkeys(lines))
+
+
+def _same_images(found: Found) -> list[str]:
+    """Return what a search over visual tokens leaves out: encoders of the images behind them."""
+    if found.search.over != "visual-tokens":
+        return []
+    plan = next(iter(found.answers.values())).report.dense
+    own = plan.visual_input.visual_tokens
+    images = "image" if len(plan.images) == 1 else f"{len(plan.images)} images"
+    return [
+        f"encoder and connector run for {'the one' if images == 'image' else 'the'} {images} with "
+        f"{own:,} visual tokens whatever their number is: where more images or a video bring them, "
+        "first tokens take longer and gains are smaller; --over frames has that priced"
+    ]

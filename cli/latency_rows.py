@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..costmodel.clock import StageTime
-from ..costmodel.latency import Ceiling, Latency, Side, ceiling, speed_up
+from ..costmodel.clock import StageTime, host_was_measured
+from ..costmodel.latency import Ceiling, Latency, Side, ceiling, possible_speed_up, speed_up
 from ..costmodel.timing import Interval
 from ..costmodel.traffic import STAGES
+from .latency_memory import fitting
 from .rows import Row
 from .summary import heading
 
 BOUNDS = ("lower", "central", "upper")
+#: Larger factors mean no more than that nearly nothing is left.
+MOST_TIMES = 1000
 
 
 def bounds(interval: Interval | None) -> dict[str, float] | None:
@@ -19,6 +22,15 @@ def bounds(interval: Interval | None) -> dict[str, float] | None:
     if interval is None:
         return None
     return {name: float(value) for name, value in zip(BOUNDS, interval, strict=True)}
+
+
+def times(factor: float) -> str:
+    """Return a speed-up in words of a table.
+
+    >>> times(1.5), times(286_506.2)
+    ('1.50×', '>1,000×')
+    """
+    return f"{factor:.2f}×" if factor <= MOST_TIMES else f">{MOST_TIMES:,}×"
 
 
 def totals(found: Latency) -> list[tuple[str, Interval, Interval]]:
@@ -73,6 +85,14 @@ def _speed_up(before: Interval, after: Interval) -> Interval | None:
     return speed_up(before, after) if all(before[1:]) and all(after[1:]) else None
 
 
+def _possible(before: Interval, after: Interval) -> Row | None:
+    """Return the bounds of a speed-up, or None where a run may take no time."""
+    if not (before.lower and after.lower):
+        return None
+    least, most = possible_speed_up(before, after)
+    return {"least": least, "most": most}
+
+
 def payload(found: Latency) -> Row:
     """Return the answer as JSON."""
     report, device, running = found.report, found.device, found.running
@@ -88,6 +108,7 @@ def payload(found: Latency) -> Row:
         },
         "running": {
             "runtime": running.runtime,
+            "host_measured": host_was_measured(device),
             "attention": running.attention,
             "load_ms": float(running.load_ms),
             **{
@@ -118,6 +139,7 @@ def payload(found: Latency) -> Row:
                 "baseline": bounds(before),
                 "scheduled": bounds(after),
                 "speed_up": bounds(_speed_up(before, after)),
+                "possible_speed_up": _possible(before, after),
             }
             for name, before, after in (
                 *totals(found),
@@ -137,6 +159,7 @@ def payload(found: Latency) -> Row:
             "bound_by": limit.limit,
             "sentence": ceiling_sentence(found, limit),
         },
+        "memory": fitting(found).payload(),
         "energy_upper_bound_joules": None
         if energy is None
         else {"baseline": bounds(energy[0]), "scheduled": bounds(energy[1])},
@@ -183,11 +206,16 @@ def ceiling_sentence(found: Latency, limit: Ceiling) -> str:
     if found.report.schedule is not None:
         gain = speed_up(found.dense.end_to_end, found.scheduled.end_to_end).central
         more = ", which does more than prune," if gain > limit.speed_up.central * 1.0001 else ""
-        reached = f"; this schedule{more} reaches {gain:.2f}×"
+        reached = f"; this schedule{more} reaches {times(gain)}"
     slowest, fastest = min(limit.speed_up), max(limit.speed_up)
-    span = f"; {slowest:.2f}× to {fastest:.2f}× between the bounds" if fastest > slowest else ""
+    if limit.speed_up.central > MOST_TIMES:
+        return (
+            "visual tokens in the LLM take all but a thousandth of the baseline's time: a ceiling "
+            f"above {MOST_TIMES:,}× limits nothing{reached}"
+        )
+    span = f"; {times(slowest)} to {times(fastest)} between the bounds"
     return (
         f"{stage}{without} is {100 * limit.share:.1f} % of the baseline's time and {reason}: no "
-        f"pruning in the LLM can exceed {limit.speed_up.central:.2f}× in the central estimate{span}"
-        f"{reached}"
+        f"pruning in the LLM can exceed {times(limit.speed_up.central)} in the central estimate"
+        f"{span if fastest > slowest else ''}{reached}"
     )

@@ -4,12 +4,20 @@ from __future__ import annotations
 
 from typing import Literal
 
-from ..costmodel.clock import HOST_SECONDS
-from ..costmodel.latency import Latency, ceiling, speed_up
-from ..costmodel.parameters import model_parameters
-from ..costmodel.timing import UPPER_COMPUTE, UPPER_MEMORY, Interval
+from ..costmodel.latency import Latency, ceiling, possible_speed_up, speed_up
+from ..costmodel.timing import Interval
 from .document import Column, Document, Table
-from .latency_rows import amdahl, ceiling_sentence, payload, records, timed_stages, totals
+from .latency_memory import memory_notes
+from .latency_rows import (
+    amdahl,
+    ceiling_sentence,
+    payload,
+    records,
+    timed_stages,
+    times,
+    totals,
+)
+from .latency_words import beyond_the_images, timing_notes, unverified_here
 from .method_notes import method_notes
 from .schedule_words import schedule_text
 from .selection_words import selection_text
@@ -50,8 +58,9 @@ def device_facts(found: Latency) -> list[tuple[str, str]]:
     )
     text = f"{device.id}: {rate} {peak}, {float(device.bandwidth_gb_s):g} GB/s"
     text += f" ({device.verification})"
-    if device.unverified:
-        text += f"; unverified: {', '.join(device.unverified)}"
+    doubtful = unverified_here(found)
+    if doubtful:
+        text += f"; unverified: {', '.join(doubtful)}"
     before, after = found.arithmetic
     how = f"{running.runtime} runtime, {running.attention} attention, {_bits(before)}"
     if after != before:
@@ -80,7 +89,7 @@ def _gain(before: Interval, after: Interval) -> list[str]:
     if not (all(before[1:]) and all(after[1:])):
         return ["—", "—"]
     gain = speed_up(before, after)
-    return [f"{gain.central:.2f}×", f"{gain.lower:.2f} – {gain.upper:.2f}×"]
+    return [times(gain.central), f"{times(gain.lower)[:-1]} – {times(gain.upper)}"]
 
 
 def _totals(found: Latency) -> Table:
@@ -109,7 +118,7 @@ def _stages(found: Latency) -> Table:
         gone = amdahl(found.dense, name)
         share = f"{100 * before.time.central / whole:.1f} %" if whole else "—"
         cells = [name, milliseconds(before.time.central), share, _bound(before)]
-        cells.append("—" if gone is None else f"{gone:.2f}×")
+        cells.append("—" if gone is None else times(gone))
         if found.report.schedule is not None:
             cells += [milliseconds(after.time.central), _bound(after)]
             cells.append(_gain(before.time, after.time)[0])
@@ -129,10 +138,15 @@ def _notes(found: Latency) -> list[str]:
     lines = [ceiling_sentence(found, ceiling(found)), *timing_notes(found)]
     if report.schedule is not None:
         ratio = report.ratio("exact")
+        least, most = possible_speed_up(*totals(found)[-1][1:])
+        bounding = f"{times(least)} to {times(most)}"
+        shown = f"{ratio:.4f}" if ratio >= 1e-4 else f"{ratio:.2g}"
         lines.append(
-            f"FLOPs: {1 / ratio:.2f}× fewer (exact, ratio {ratio:.4f}); the speed-up compares "
+            f"FLOPs: {times(1 / ratio)} fewer (exact, ratio {shown}); the speed-up compares "
             "lower with lower, central with central, upper with upper, because both runs meet "
-            "the same software: it is no bound"
+            "the same software: it is no bound, and half of the published speed-ups lie outside; "
+            f"{bounding} of {totals(found)[-1][0]} hold whatever runs on either side, as far as "
+            "lower and upper do"
         )
         lines.append(f"selection: {selection_text(report, ('exact',))}")
         if found.scheduled.stages["selection"].time.central:
@@ -148,68 +162,10 @@ def _notes(found: Latency) -> list[str]:
             f"energy: at most {', '.join(parts)} in the central time, at the board power of "
             f"{float(found.device.tdp_w or 0):g} W"
         )
-    lines += _memory(found)
+    lines += memory_notes(found)
+    lines += beyond_the_images(found)
     lines += method_notes(report.schedule)
     return lines + list(report.model.uncertainty)
-
-
-def timing_notes(found: Latency) -> list[str]:
-    """Return what the times of a device assume."""
-    device, running = found.device, found.running
-    efficiency = device.constants(found.arithmetic[0].narrow)
-    lines = [
-        "lower: datasheet peak and bandwidth, no launches, no host; central: "
-        f"{float(efficiency.compute):g} of the peak, {float(efficiency.memory):g} of the "
-        f"bandwidth, encoder {float(efficiency.vision):g}; upper: {UPPER_COMPUTE:g} and "
-        f"{UPPER_MEMORY:g} at most",
-    ]
-    if efficiency.source:
-        lines.append(f"constants: {efficiency.source}")
-    if running.runtime == "eager":
-        lines.append(
-            f"host: eager Python launches an LLM layer in {1e3 * HOST_SECONDS.central:g} ms "
-            f"(0 in lower, {1e3 * HOST_SECONDS.upper:g} in upper) while the device runs; in upper "
-            "they take turns, and the encoder's layers wait as long"
-        )
-    lines += _precisions(found)
-    if device.notes:
-        lines.append(f"device: {device.notes}")
-    return lines
-
-
-def _precisions(found: Latency) -> list[str]:
-    lines: list[str] = []
-    for one in dict.fromkeys(found.arithmetic):
-        weights, entering = one.numbers.weights, one.numbers.activations
-        if one.numbers.dequantized:
-            wide = max(weights, entering)
-            why = "activations have 16 bits" if wide > 8 else f"the device has no {wide}-bit units"
-            lines.append(
-                f"{weights}-bit weights are turned into {one.usual} before each product ({why}): "
-                "fewer bytes, no faster products"
-            )
-        elif one.narrow != one.usual:
-            lines.append(
-                f"{weights}-bit weights and {entering}-bit activations: the LLM's products run on "
-                f"{one.narrow} units; quantising activations is not priced"
-            )
-        if weights < 16:
-            lines.append("encoder, connector, embedding and head stay at 16 bits")
-    return list(dict.fromkeys(lines))
-
-
-def _memory(found: Latency) -> list[str]:
-    """Return a warning where the weights alone exceed the memory."""
-    counts = model_parameters(found.report.model)
-    narrow = counts["decoder"] * found.arithmetic[0].numbers.weights
-    weights = (narrow + 16 * (sum(counts.values()) - counts["decoder"])) / 8
-    if weights <= found.device.memory_bytes:
-        return []
-    more = (weights - found.device.memory_bytes) / 1e9
-    return [
-        f"the weights ({weights / 1e9:.1f} GB) exceed the device's memory by {more:.1f} GB: these "
-        "times are of a device that has it; see `tokencost memory`"
-    ]
 
 
 def _sentence(found: Latency) -> str:

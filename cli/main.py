@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import io
+import os
 import sys
 from collections.abc import Sequence
 from itertools import pairwise
@@ -42,7 +43,27 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "crossover",
         "Find the shortest sequence or smallest batch from which on a schedule is faster.",
     ),
-    "plot": ("plot", "Draw cost-vs-layer curves as PNG, SVG or PDF."),
+    "claims": (
+        "claims",
+        "Audit published speed-ups, costs and savings: recompute each, or bound it.",
+    ),
+    "explain": (
+        "explain",
+        "Find the convention, scope and tokens that reproduce a printed number.",
+    ),
+    "sweep": (
+        "sweep",
+        "Price a grid of schedules, models, workloads and devices: CSV, JSON lines or Parquet.",
+    ),
+    "frontier": (
+        "frontier",
+        "Find the schedules of a grid that nothing beats in cost and retention, within a budget.",
+    ),
+    "results": (
+        "results",
+        "List published accuracies beside the recomputed cost of their settings.",
+    ),
+    "plot": ("plot", "Draw tokens, costs, memory and time as PNG, SVG or PDF."),
     "validate": (
         "validate",
         "Run the model in transformers, count its FLOPs, and compare with the closed form.",
@@ -59,6 +80,11 @@ COMMANDS: dict[str, tuple[str, str]] = {
 }
 
 
+QUIET, QUIET_HELP = "--quiet", "Say nothing on standard error but errors, anywhere in a command."
+#: The variable by which a shell's script, as typer writes it, asks for completions.
+COMPLETE = "_TOKENCOST_COMPLETE"
+
+
 class LazyGroup(TyperGroup):
     """The top-level group: lists commands from a table and imports the one that runs."""
 
@@ -67,30 +93,35 @@ class LazyGroup(TyperGroup):
         return list(COMMANDS)
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        """Return a stand-in with name and help, enough for listings."""
+        """Return a stand-in with name, help and panel, enough for listings."""
+        from .panels import panel_of  # few starts list the commands
+
         if cmd_name not in COMMANDS:
             return None
-        return TyperCommand(name=cmd_name, help=COMMANDS[cmd_name][1])
+        panel = panel_of(cmd_name)
+        return TyperCommand(name=cmd_name, help=COMMANDS[cmd_name][1], rich_help_panel=panel)
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """Import the chosen command."""
         name = args[0]
         if name not in COMMANDS:
+            if ctx.resilient_parsing:  # a shell asks what may follow
+                return None, None, []
             close = closest(name, COMMANDS)
             hint = f"did you mean {close}?" if close else f"commands: {', '.join(COMMANDS)}"
             raise InvalidInput("command", name, "is not known", hint)
         module = importlib.import_module(f"..commands.{COMMANDS[name][0]}", __name__)
         command = typer.main.get_command(module.app)
         command.name = name
+        if ctx.resilient_parsing:
+            from .completion import completed
+
+            completed(command, name)
+        if ctx.resilient_parsing or set(ctx.help_option_names) & set(args):
+            from .panels import with_quiet
+
+            with_quiet(command)
         return name, command, args[1:]
-
-
-app = typer.Typer(
-    cls=LazyGroup,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-)
 
 
 def _print_version(wanted: bool) -> None:
@@ -99,16 +130,28 @@ def _print_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
 def root(
     version: bool = typer.Option(
         False, "--version", callback=_print_version, is_eager=True, help="Print the version."
     ),
+    quiet: bool = typer.Option(False, QUIET, help=QUIET_HELP),
 ) -> None:
     """What a vision-language model costs under visual-token reduction, in closed form.
 
     Example: tokencost ratio --model llava-1.5-7b --prune-layer 2 --keep 0.5
     """
+
+
+def _root(*, completion: bool = False) -> typer.Typer:
+    """Return the group of all commands; with the options of completion where they can be used."""
+    group = typer.Typer(
+        cls=LazyGroup,
+        add_completion=completion,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    )
+    group.callback()(root)
+    return group
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
@@ -117,6 +160,16 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a narrow locale costs a glyph, not the answer
     words = list(sys.argv[1:] if arguments is None else arguments)
+    if QUIET not in words:
+        _finish(words)
+    from .quiet import hushed  # wherever it stands: every command takes it
+
+    with hushed():
+        _finish([word for word in words if word != QUIET])
+
+
+def _finish(words: list[str]) -> NoReturn:
+    """Run a command and exit."""
     try:
         status = _run(words)
     except (InvalidInput, MissingExtra) as error:
@@ -138,13 +191,17 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 
 def _run(words: list[str]) -> Any:
     """Run a command; one whose words are all known needs neither its group nor other options."""
+    if COMPLETE in os.environ:
+        words = []  # a shell asks, in its own words
     if words and words[0] in COMMANDS:
         module = importlib.import_module(f"..commands.{COMMANDS[words[0]][0]}", __name__)
         fewer = typed_only(module.app, words[1:])
         if fewer is not None:
             command = typer.main.get_command(fewer)
             return command.main(words[1:], prog_name=f"tokencost {words[0]}", standalone_mode=False)
-    return typer.main.get_command(app).main(
+    # Only a command's own words, which are many a start, do without the options of completion.
+    group = _root(completion=not words or words[0] not in COMMANDS)
+    return typer.main.get_command(group).main(
         words or ["--help"], prog_name="tokencost", standalone_mode=False
     )
 
@@ -162,7 +219,7 @@ def _usage_sentence(error: Any, words: list[str]) -> str:
     way_out = f"see `{path} --help`"
     possibilities = getattr(error, "possibilities", None)
     if error.__class__.__name__ == "NoSuchOption":
-        close = closest(error.option_name, possibilities or ())
+        close = closest(error.option_name, [one for one in possibilities or () if one != "--help"])
         hint = f"did you mean {close}?" if close else way_out
         return f"{clip(error.option_name)} is not an option of `{path}`; {hint}"
     taken = _option_taken_as_value(context.command, words) if context else None

@@ -181,6 +181,7 @@ def fit_payload(found: Answer, device: Device | None) -> dict[str, Any] | None:
             "excess_bytes": one.excess,
             "largest_batch": one.batch,
             "largest_context": one.context,
+            "largest_context_batch": one.context_batch,
         }
         for side, one in zip(SIDES, found.fits, strict=True)
     }

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from ..costmodel import Report
-from ..costmodel.capacity import MOST
+from ..costmodel.capacity import MOST, Fit
 from ..costmodel.device import Device
 from ..costmodel.peak import Asking, Peak, Phase, stored_in
+from ..costmodel.sharding import Sharding
 from .document import Column, Document, Table
 from .memory_rows import (
     SIDES,
@@ -34,7 +35,7 @@ def document(report: Report, asking: Asking, device: Device | None, typed: Any) 
     if found.fits is not None:
         tables.append(_fit_table(found, sides))
     if found.prefill is not None:
-        tables.append(_traffic_table(found, sides))
+        tables.append(_traffic_table(found, sides, asking.sharding))
     return Document(
         title=f"{report.model.id}: memory"
         + (" of the fullest device" if asking.sharding.devices > 1 else "")
@@ -160,9 +161,18 @@ def _fit_table(found: Answer, sides: tuple[str, ...]) -> Table:
         ("peak, CUDA context included [GiB]", *(gib(one.peak.total) for one in fits)),
         ("left [GiB]", *(gib(-one.excess) for one in fits)),
         ("largest batch", *(_most(one.batch) for one in fits)),
-        ("largest context [tokens]", *(_most(one.context) for one in fits)),
+        *_context_rows(fits),
     ]
     return Table("What fits", tuple(columns), tuple(rows))
+
+
+def _context_rows(fits: tuple[Fit, ...]) -> list[tuple[str, ...]]:
+    """Return the largest contexts, a row for each batch that one is given for."""
+    rows = []
+    for batch in dict.fromkeys(one.context_batch for one in fits):
+        cells = [_most(one.context) if one.context_batch == batch else "—" for one in fits]
+        rows.append((f"largest context at batch {batch:,} [tokens]", *cells))
+    return rows
 
 
 def _most(count: int | None) -> str:
@@ -172,12 +182,15 @@ def _most(count: int | None) -> str:
     return f"≥ {MOST:,}" if count >= MOST else f"{count:,}"
 
 
-def _traffic_table(found: Answer, sides: tuple[str, ...]) -> Table:
+def _traffic_table(found: Answer, sides: tuple[str, ...], sharding: Sharding) -> Table:
+    staged = sharding.pp > 1 and sharding.tp > 1
     assert found.prefill is not None
     assert found.decode is not None
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for name, pair in (("prefill", found.prefill), ("one decode forward", found.decode)):
         own = pair[: len(sides)]
+        if staged:
+            rows.append((f"{name}: stage that sends most", *(f"{one.stage + 1}" for one in own)))
         rows.append((f"{name}: all-reduces", *(f"{one.all_reduces:,}" for one in own)))
         rows.append((f"{name}: sent by a device [MiB]", *(_mib(one.tensor) for one in own)))
         rows.append((f"{name}: stage to stage [MiB]", *(_mib(one.pipeline) for one in own)))

@@ -102,7 +102,7 @@ def _fit_notes(asking: Asking, found: Answer, device: Device | None) -> list[str
     own, name = found.fits[1], device.id
     if own.fits:
         lines.append(
-            "largest context: visual, structural and text tokens by memory alone, at this batch; "
+            "largest context: visual, structural and text tokens by memory alone; "
             "the model's own limit may be lower"
         )
     else:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ..costmodel import Report, Schedule
 
@@ -18,12 +18,6 @@ def method_notes(schedule: Schedule | None) -> tuple[str, ...]:
     setting = "published default" if method.budget is None else f"budget {method.budget}"
     head = f"method {method.id}: {method.title} (arXiv {method.paper}), {setting}"
     return (head, *(f"assumed: {text}" for text in method.assumed))
-
-
-def method_payload(schedule: Schedule | None) -> dict[str, Any] | None:
-    """Return a schedule's method as the JSON answers give it; None without a method."""
-    method = _applied(schedule)
-    return None if method is None else method.model_dump(mode="json")
 
 
 def video_notes(report: Report) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 from typing import Any, NamedTuple
 
@@ -11,6 +12,7 @@ from ..costmodel.calibration import WORST_MAPE, fit_compute, with_efficiency
 from ..costmodel.clock import HOST_SECONDS, Clock, Running, StageTime, arithmetic
 from ..costmodel.device import Device, Efficiency
 from ..costmodel.errors import InvalidInput
+from ..costmodel.measured import PrefillRow
 from ..costmodel.traffic import Kernel, prefill_kernels
 from ..presets import load_model
 from .device_check import Asked
@@ -120,16 +122,12 @@ def fit_prefills(question: Asked, name: str) -> PrefillFit:
     def predict(tokens: int, efficiency: Efficiency) -> float:
         return float(stage(tokens, efficiency).device.central)
 
+    # A row that waits for the bandwidth can be explained by any share that is small enough to make
+    # it wait for arithmetic, so that the share before the fit decides; the one after it, too.
+    _refuse_short(points, lambda tokens: stage(tokens, start))
     constants = fit_compute(points, predict, start)
     after = start.model_copy(update=constants)
-    for point in points:
-        found = stage(point.tokens, after)
-        if found.compute < found.memory:
-            problem = (
-                f"say nothing of the peak rate: at line {point.line}, {point.tokens} tokens wait "
-                "for the bandwidth"
-            )
-            raise InvalidInput("rows", None, problem, "measure longer prefills")
+    _refuse_short(points, lambda tokens: stage(tokens, after))
     fit = PrefillFit(
         model.id,
         model.decoder.num_hidden_layers,
@@ -150,6 +148,22 @@ def fit_prefills(question: Asked, name: str) -> PrefillFit:
         problem = f"contradict each other: the best fit is off by {off:.0%} on average"
         raise InvalidInput("rows", None, problem, "check the times, --device and --model")
     return fit
+
+
+def _refuse_short(points: Sequence[PrefillRow], stage: Callable[[int], StageTime]) -> None:
+    """Refuse prefills whose arithmetic takes less time than their reading.
+
+    Raises:
+        InvalidInput: There is one; the field is "rows".
+    """
+    for point in points:
+        found = stage(point.tokens)
+        if found.compute < found.memory:
+            problem = (
+                f"say nothing of the peak rate: at line {point.line}, {point.tokens} tokens wait "
+                "for the bandwidth"
+            )
+            raise InvalidInput("rows", None, problem, "measure longer prefills")
 
 
 def _kernels(model: Model, device: Device, tokens: int) -> tuple[list[Kernel], Any]:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import io
+import os
 import shutil
 import sys
 import textwrap
 
-from .document import Document
+from .document import Document, Table
 
 #: Width of running text. Tables take what they need: a figure that is folded can be misread.
 TEXT_WIDTH = 100
 TABLE_WIDTH = 1000
+#: Narrower terminals fold lines themselves.
+LEAST_WIDTH = 40
 
 
 def as_table(document: Document, *, plain: bool = False) -> str:
@@ -22,24 +25,28 @@ def as_table(document: Document, *, plain: bool = False) -> str:
     from rich.text import Text
 
     terminal = not plain and sys.stdout.isatty()
+    styled = not plain and _styles(terminal)
     console = Console(
         file=io.StringIO(),
-        force_terminal=terminal,
+        force_terminal=styled,
         width=TABLE_WIDTH,
         highlight=False,
     )
-    columns = shutil.get_terminal_size((TEXT_WIDTH, 24)).columns if terminal else TEXT_WIDTH
-    width = min(columns, TEXT_WIDTH)
+    columns = shutil.get_terminal_size((TEXT_WIDTH, 24)).columns if terminal else TABLE_WIDTH
+    width = min(max(columns, LEAST_WIDTH), TEXT_WIDTH)
 
     def print_text(*parts: tuple[str, str]) -> None:
         """Print lines that are wrapped already: rich looks at them for their styles alone."""
-        if terminal:
+        if styled:
             console.print(Text.assemble(*parts))
         else:
             console.file.write("".join(text for text, _ in parts) + "\n")
 
+    def title(text: str) -> str:
+        return textwrap.fill(text, width) if terminal else text
+
     margin = max((len(label) for label, _ in document.facts), default=0) + 4
-    head = [(document.title, "bold")]
+    head = [(title(document.title), "bold")]
     for label, text in document.facts:
         lines = textwrap.wrap(text, max(width - margin, 20)) or [""]
         head.append((f"\n  {label.ljust(margin - 2)}", "dim"))
@@ -48,14 +55,23 @@ def as_table(document: Document, *, plain: bool = False) -> str:
     for table in document.tables:
         print_text()
         if table.title:  # a table's own title would be folded to the table's width
-            print_text((table.title, "bold"))
-        shown = RichTable(box=SIMPLE_HEAD)
-        for column in table.columns:
-            # A unit such as [ms] is no markup.
-            shown.add_column(Text(column.header), justify=column.align, no_wrap=True)
-        for row in table.rows:
-            shown.add_row(*[Text(cell) for cell in row])
-        console.print(shown)
+            print_text((title(table.title), "bold"))
+        pieces: list[Table] | None = [table]
+        if terminal:
+            from .narrow import blocks, parts, table_width  # files and pipes have any width
+
+            if table_width(table) > columns:
+                pieces = parts(table, columns)
+                if pieces is None:
+                    print_text((blocks(table, width), ""))
+        for piece in pieces or ():
+            shown = RichTable(box=SIMPLE_HEAD)
+            for column in piece.columns:
+                # A unit such as [ms] is no markup.
+                shown.add_column(Text(column.header), justify=column.align, no_wrap=True)
+            for row in piece.rows:
+                shown.add_row(*[Text(cell) for cell in row])
+            console.print(shown)
     notes = [
         textwrap.fill(note, width, initial_indent="  ", subsequent_indent="    ")
         for note in document.notes
@@ -65,3 +81,10 @@ def as_table(document: Document, *, plain: bool = False) -> str:
     rendered = [line.rstrip() for line in console.file.getvalue().splitlines()]
     tidy = [line for index, line in enumerate(rendered) if line or rendered[index - 1]]
     return "\n".join(tidy) + "\n"
+
+
+def _styles(terminal: bool) -> bool:
+    """Tell whether to style: on a terminal, unless the environment says otherwise."""
+    if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
+        return False
+    return terminal or bool(os.environ.get("FORCE_COLOR"))

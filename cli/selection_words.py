@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from ..costmodel import Report
+from ..costmodel.choosing import SELECTION as SELECTION
+from ..costmodel.choosing import rule_name
+from ..costmodel.choosing import selection_payload as selection_payload
+from ..costmodel.choosing import selection_rule as selection_rule
 from ..costmodel.flops import Convention
-from .units import with_prefix
-
-SELECTION = "not specified, 0 counted"
-
-
-def selection_rule(report: Report) -> str | None:
-    """Return the schedule's selection rule, or that there is none; None without a schedule."""
-    return (_name(report) or SELECTION) if report.schedule else None
+from ..costmodel.units import with_prefix
 
 
 def selection_text(report: Report, conventions: tuple[Convention, ...]) -> str:
     """Return what the conventions count of the choice of tokens, for people."""
-    rule = _name(report)
+    rule = rule_name(report)
     if rule is None:
         return SELECTION
     if "exact" not in conventions:
@@ -40,41 +35,8 @@ def selection_text(report: Report, conventions: tuple[Convention, ...]) -> str:
 
 def selection_scope(report: Report) -> str:
     """Return whether the exact figures count the choice of tokens, as a clause."""
-    rule = _name(report)
+    rule = rule_name(report)
     return f"token selection by {rule} counted" if rule else "token selection not counted"
-
-
-def selection_payload(report: Report) -> dict[str, Any] | None:
-    """Return what choosing the tokens takes in a prefill, both ways; None without a rule.
-
-    Of a mixture it is what `report_selection` says: expected FLOP and bytes, the rounds of the
-    whole and of the way with the most, and the largest attention maps.
-    """
-    chosen = _rules(report)
-    if not chosen:
-        return None
-    from ..costmodel.selection import RULES, report_selection  # few schedules name a rule
-
-    named: Any = RULES
-    computes = [
-        named[rule].computes if isinstance(rule, str) else str(rule.computes) for rule in chosen
-    ]
-    found: dict[str, Any] = {
-        "name": _name(report),
-        "computes": "; ".join(computes),
-        "counted": report.counting.selection,
-    }
-    for variant in ("ideal", "released"):
-        counting = report.counting.model_copy(update={"selection": variant})
-        work = report_selection(report, counting)
-        found[variant] = {
-            "flops": work.flops,
-            "moved_bytes": work.moved_bytes,
-            "serial_launches": work.launches,
-            "attention_map_bytes": work.attention_map_bytes,
-            "parameters": work.parameters,
-        }
-    return found
 
 
 def _figures(work: dict[str, int]) -> str:
@@ -88,18 +50,3 @@ def _figures(work: dict[str, int]) -> str:
     if work["parameters"]:
         parts.append(f"{work['parameters']:,} added weights")
     return ", ".join(parts)
-
-
-def _name(report: Report) -> str | None:
-    names = [rule if isinstance(rule, str) else str(rule.name) for rule in _rules(report)]
-    return " and ".join(names) or None
-
-
-def _rules(report: Report) -> list[Any]:
-    """Return the rules of the schedule and of its ways, each once."""
-    schedule = report.schedule
-    if schedule is None or (schedule.selection is None and not schedule.mixture):
-        return []
-    from ..costmodel.selection.mixed import rules  # few schedules name a rule
-
-    return rules(schedule)

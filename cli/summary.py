@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from ..costmodel import Report
 from ..costmodel.flops import MEANINGS, UNITS, Convention
-from ..costmodel.memory import kv_cache_bytes, kv_read_bytes
-from ..costmodel.plan import entering_encoder
+from ..costmodel.payload import FLOOR
+from ..costmodel.payload import SCHEMA_VERSION as SCHEMA_VERSION
+from ..costmodel.payload import floor_payload as floor_payload
+from ..costmodel.payload import heading as heading
+from ..costmodel.payload import provenance as provenance
+from ..costmodel.schedule_words import merges, off_grid
+from ..costmodel.schedule_words import schedule_text as schedule_text
 from ..costmodel.tokens.base import Size
-from ..costmodel.version import __version__
+from ..costmodel.units import compact, percent, ranges, with_prefix
 from .implementation import implementation_parts
-from .method_notes import method_notes, method_payload, video_notes
+from .method_notes import method_notes, video_notes
 from .model_notes import model_notes
-from .schedule_words import merges, off_grid
-from .schedule_words import schedule_text as schedule_text
-from .selection_words import selection_payload, selection_rule, selection_text
-from .units import compact, percent, ranges, with_prefix
-
-#: Version of the JSON layout; a key that changes its meaning or goes away raises it.
-SCHEMA_VERSION = "1"
-FLOOR = "encoder, connector, head and LLM over text, structural and generated tokens"
+from .selection_words import selection_text
 
 
 def facts(report: Report, conventions: tuple[Convention, ...]) -> tuple[tuple[str, str], ...]:
@@ -170,144 +166,3 @@ def notes(report: Report, conventions: tuple[Convention, ...]) -> tuple[str, ...
         lines.append("survey and gated are prefill formulas; exact includes the decode forwards")
     lines += report.model.uncertainty
     return tuple(lines)
-
-
-def provenance(report: Report) -> dict[str, str]:
-    """Return the columns that every CSV row begins with."""
-    model = report.model
-    columns = {"model": model.id, "status": model.status}
-    columns["unverified"] = " ".join(model.unverified)
-    if model.defaulted:
-        columns["defaulted"] = " ".join(model.defaulted)
-    return columns
-
-
-def floor_payload(report: Report) -> dict[str, Any]:
-    """Return the floor as both commands' JSON gives it."""
-    floor, dense = report.floor(), report.total("exact", scheduled=False)
-    return {
-        "convention": "exact",
-        "unit": "FLOP",
-        "amount": floor,
-        "ratio": floor / dense,
-        "meaning": FLOOR,
-    }
-
-
-def heading(report: Report) -> dict[str, Any]:
-    """Return the keys that every JSON answer begins with."""
-    model, workload, plan = report.model, report.workload, report.dense
-    seen = plan.visual_input
-    return {
-        "schema_version": SCHEMA_VERSION,
-        "tokencost_version": __version__,
-        "model": model.id,
-        "status": model.status,
-        "unverified": list(model.unverified),
-        "defaulted": list(model.defaulted),
-        "workload": {
-            "image_sizes": [f"{height}x{width}" for height, width in plan.images],
-            "frames": plan.frames,
-            "processor": workload.processor.model_dump(exclude_defaults=True),
-            "image_rule": seen.note,
-            "visual_tokens": plan.dense_visual_tokens,
-            "visual_tokens_given": workload.visual_tokens is not None,
-            "separator_tokens": seen.separator_tokens,
-            "structural_tokens": plan.structural_tokens,
-            "text_tokens": plan.text_tokens,
-            "encoder_tokens": entering_encoder(model, plan),
-            "connector_tokens": plan.connector_tokens,
-            "new_tokens": workload.new_tokens,
-            "batch": workload.batch,
-        },
-        "counting": report.counting.model_dump(),
-        "schedule": _schedule(report),
-    }
-
-
-def _schedule(report: Report) -> dict[str, Any]:
-    schedule, plan, execution = report.schedule, report.scheduled, report.counting.execution
-    return {
-        "name": schedule.name if schedule else None,
-        "method": method_payload(schedule),
-        "rounding": schedule.rounding if schedule else None,
-        "encoder": _encoder(report),
-        "compress": _compress(report),
-        "stages": [
-            {
-                "first_layer": stage.first_layer,
-                "ratio": float(stage.ratio) if stage.ratio is not None else None,
-                "visual_tokens": plan.visual[stage.first_layer],
-            }
-            for stage in (schedule.stages if schedule else ())
-        ],
-        "primitives": _primitives(report),
-        "selection": selection_rule(report),
-        "selection_work": selection_payload(report),
-        "tokens_per_layer": list(plan.query),
-        "activity": None if plan.uniform else _activity(report),
-        "cross_tokens_per_layer": _cross_tokens(report),
-        "visual_tokens_per_layer": list(plan.visual),
-        "average_visual_tokens": float(plan.average_visual_tokens),
-        "connector_tokens": plan.connector_tokens,
-        "kv_per_layer": {"stored": list(plan.kv_stored), "read": list(plan.kv_read)},
-        "kv_cache_bytes": {
-            "bits": plan.bits.kv if plan.bits else 16,
-            "baseline": kv_cache_bytes(report.model, report.dense, 16, execution),
-            "scheduled": kv_cache_bytes(report.model, plan, None, execution),
-            "read_per_step": kv_read_bytes(report.model, plan, None, execution),
-        },
-    }
-
-
-def _primitives(report: Report) -> dict[str, Any]:
-    """Return the primitives that few schedules have, as they were given."""
-    if report.schedule is None:
-        return {}
-    usual = {"encoder", "compress", "stages", "selection"}
-    rare = {name for name in report.schedule.primitives if name not in usual}
-    if not rare:
-        return {}
-    return report.schedule.model_dump(mode="json", include=rare, exclude_none=True)
-
-
-def _activity(report: Report) -> dict[str, Any]:
-    """Return what tokens do in each layer where they do not all do everything."""
-    plan = report.scheduled
-    return {
-        "updated_per_layer": list(plan.query),
-        "projected_per_layer": list(plan.key),
-        "attended_per_layer": list(plan.attended),
-        "ffn_per_layer": list(plan.ffn),
-        "pairs_per_layer": list(plan.pairs),
-    }
-
-
-def _cross_tokens(report: Report) -> list[int | None] | None:
-    """Return the keys of cross-attention by layer, None where a layer or the model has none."""
-    plan = report.scheduled
-    if not any(layer.crosses for layer in plan.layout):
-        return None
-    layers = zip(plan.layout, plan.cross, strict=True)
-    return [keys if layer.crosses else None for layer, keys in layers]
-
-
-def _compress(report: Report) -> dict[str, Any] | None:
-    compress = report.schedule.compress if report.schedule else None
-    if compress is None:
-        return None
-    return {
-        "visual_tokens": report.scheduled.entering_visual_tokens,
-        "at": compress.at,
-        "extra": compress.extra,
-        "learned": compress.learned,
-    }
-
-
-def _encoder(report: Report) -> dict[str, Any] | None:
-    if report.schedule is None or report.schedule.encoder is None:
-        return None
-    return {
-        "merged_per_layer": list(report.scheduled.merged_per_crop),
-        "tokens_per_layer": list(report.scheduled.encoder_tokens),
-    }

@@ -36,15 +36,17 @@ class Fit(NamedTuple):
         peak: The peak, context of the device included.
         capacity: Bytes of the device.
         batch: The largest batch; 0 where not even one fits.
-        context: The largest sequence (visual, structural and text tokens) at the batch that was
-            asked for, with more text than was asked for; 0 where no text fits. None where the
-            schedule does not go with every length.
+        context: The largest sequence (visual, structural and text tokens), with more text than was
+            asked for; 0 where no text fits. None where the schedule does not go with every length.
+        context_batch: The batch that it is for: the one asked for, or 1 where that is too large for
+            any text.
     """
 
     peak: Peak
     capacity: int
     batch: int
     context: int | None
+    context_batch: int = 1
 
     @property
     def fits(self) -> bool:
@@ -70,7 +72,10 @@ def fit(report: Report, asking: Asking, capacity: int, *, scheduled: bool = True
     own = peak(report, asking, scheduled=scheduled)
     batch = _largest(lambda count: fits(with_batch(report, count)))
     context: int | None = None
+    asked = report.workload.batch
     try:
+        if asked > 1 and not fits(with_text(report, 1)):
+            asked, report = 1, with_batch(report, 1)
         text = _largest(lambda count: fits(with_text(report, count)))
         dense = report.dense
         context = 0
@@ -79,7 +84,13 @@ def fit(report: Report, asking: Asking, capacity: int, *, scheduled: bool = True
             context = sequence + dense.structural_tokens + text
     except InvalidInput:
         context = None
-    return Fit(own, capacity, batch, context)
+    return Fit(own, capacity, batch, context, asked)
+
+
+def peaks_with_context(report: Report, asking: Asking) -> tuple[Peak, Peak]:
+    """Return the peaks of both sides with what lies outside torch's allocator, baseline first."""
+    asking = asking._replace(context=True)
+    return peak(report, asking, scheduled=False), peak(report, asking)
 
 
 def remedies(
@@ -87,10 +98,15 @@ def remedies(
 ) -> tuple[Remedy, ...]:
     """Return single changes, each of which makes the request fit, or else all of them together.
 
-    Of several devices, the fewest that do.
+    Of batches the largest that does, of several devices the fewest.
     """
     asking = asking._replace(context=True)
-    single = list(_singles(report, asking)), list(_spread("", report, asking))
+
+    def fits(batch: int) -> bool:
+        return peak(with_batch(report, batch), asking, scheduled=scheduled).total <= capacity
+
+    batch = _largest(fits, report.workload.batch)
+    single = list(_singles(report, asking, batch)), list(_spread("", report, asking))
     found = [
         *_fitting(single[0], capacity, scheduled),
         *_fitting(single[1], capacity, scheduled)[:1],
@@ -123,16 +139,16 @@ def _fitting(changes: list[_Change], capacity: int, scheduled: bool) -> list[Rem
     return found
 
 
-def _singles(report: Report, asking: Asking) -> Iterator[_Change]:
-    """Yield the changes on one device."""
+def _singles(report: Report, asking: Asking, batch: int) -> Iterator[_Change]:
+    """Yield the changes on one device; `batch` is the largest that fits, if any does."""
     if asking.running.attention == "eager" and not asking.running.output_attentions:
         fused = asking.running._replace(attention="sdpa")
         yield "--attention sdpa", (report, asking._replace(running=fused))
     if asking.running.old:
         last = asking.running._replace(old=False)
         yield "--transformers new", (report, asking._replace(running=last))
-    if report.workload.batch > 1:
-        yield "--batch 1", (with_batch(report, 1), asking)
+    if 0 < batch < report.workload.batch:
+        yield f"--batch {batch}", (with_batch(report, batch), asking)
     for bits in (8, 4):
         if bits < asking.storage.bits:
             yield (
@@ -174,16 +190,16 @@ def with_text(report: Report, text: int) -> Report:
     return report._replace(workload=workload, dense=dense, scheduled=scheduled)
 
 
-def _largest(fits: Callable[[int], bool]) -> int:
-    """Return the largest number in [0, MOST] that fits; 0 where 1 does not."""
+def _largest(fits: Callable[[int], bool], most: int = MOST) -> int:
+    """Return the largest number in [0, `most`] that fits; 0 where 1 does not."""
     if not fits(1):
         return 0
     high = 1
-    while high < MOST and fits(min(2 * high, MOST)):
-        high = min(2 * high, MOST)
-    if high >= MOST:
-        return MOST
-    low, high = high, min(2 * high, MOST)
+    while high < most and fits(min(2 * high, most)):
+        high = min(2 * high, most)
+    if high >= most:
+        return most
+    low, high = high, min(2 * high, most)
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (middle, high) if fits(middle) else (low, middle)

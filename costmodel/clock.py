@@ -18,10 +18,10 @@ BACKENDS: tuple[Backend, ...] = ("eager", "sdpa", "flash")
 #: Seconds that eager Python takes to launch a decoder layer: none at best, measured 0.65 to 1.05 ms
 #: in transformers on A10, A100 and RTX 4090 hosts (docs/latency.md).
 HOST_SECONDS = Interval(0.0, 0.85e-3, 1.05e-3)
+#: Devices of NVIDIA whose host has other cores than those that the constant was measured on.
+_ARM_HOSTS = ("Jetson", "GH200", "GB200")
 #: What 16-bit products run at: the first that a device has units for.
 _SIXTEEN: tuple[Precision, ...] = ("bf16", "fp16", "fp32")
-
-
 #: Bits of weights, activations and cache that can be asked for.
 BITS = (16, 8, 4)
 #: Widths of operands and the units that multiply them, in order of preference.
@@ -107,6 +107,11 @@ class StageTime(NamedTuple):
             "memory": self.moved_bytes,
         }
         return max(parts, key=lambda name: parts[name])
+
+
+def host_was_measured(device: Device) -> bool:
+    """Tell whether `HOST_SECONDS` was measured on hosts such as the device's: x86 with CUDA."""
+    return device.vendor == "NVIDIA" and not any(name in device.name for name in _ARM_HOSTS)
 
 
 def arithmetic(device: Device, plan: TokenPlan, running: Running) -> Arithmetic:

@@ -177,10 +177,22 @@ def speed_up(before: Interval, after: Interval) -> Interval:
     """Return how many times as fast a schedule is, as [least, central, most].
 
     Both runs meet the same software, so that like bounds are compared: lower with lower, central
-    with central, upper with upper. Least and most are those of the three ratios.
+    with central, upper with upper. Least and most are those of the three ratios, and no bounds.
     """
     ratios = [1.0 if not b else a / b for a, b in zip(before, after, strict=True)]
     return Interval(min(ratios), ratios[1], max(ratios))
+
+
+def possible_speed_up(before: Interval, after: Interval) -> tuple[float, float]:
+    """Return the least and the most speed-up of runs whose software has nothing in common.
+
+    lower/upper and upper/lower: bounds, where `speed_up` gives none. All 63 published pairs of a
+    baseline and a reduced run lie between them, half of them between like bounds
+    (docs/latency.md). Infinite where the reduced run's lower bound is no time at all.
+    """
+    least = before.lower / after.upper if after.upper else 1.0
+    most = before.upper / after.lower if after.lower else float("inf")
+    return float(least), float(most)
 
 
 def _side(report: Report, plan: TokenPlan, schedule: Schedule | None, clock: Clock) -> Side:

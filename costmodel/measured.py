@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
+from .passes import activation_numbers, add_numbers, norm_numbers, rotation_numbers
+
 
 class ProductRow(NamedTuple):
     """A measured matrix product [tokens, in_features] × [in_features, out_features].
@@ -89,37 +91,24 @@ def widths(products: Iterable[ProductRow]) -> Widths:
     return Widths(next(iter(known), 0), query, key_value, intermediate)
 
 
-#: Bytes of an operand that an L2 cache still holds when the next kernel reads it: that of an A100,
-#: 40 MB (an H100 has 50).
-CACHED_BYTES = 40_000_000
-
-
 def _add(tokens: int, width: Widths, bits: int) -> int:
-    cached = tokens * width.hidden_size * bits / 8 <= CACHED_BYTES
-    return (2 if cached else 3) * width.hidden_size
+    return add_numbers(tokens, width.hidden_size, bits)
 
 
 def _norm(tokens: int, width: Widths, bits: int) -> int:
-    return 4 * width.hidden_size
+    return int(norm_numbers(width.hidden_size))
 
 
 def _rope(tokens: int, width: Widths, bits: int) -> int:
     known = width.query_width and width.key_value_width
-    return 3 * (width.query_width + width.key_value_width) if known else 0
+    return int(rotation_numbers(width.query_width + width.key_value_width)) if known else 0
 
 
 def _act(tokens: int, width: Widths, bits: int) -> int:
-    return 3 * width.intermediate_size
+    return int(activation_numbers(width.intermediate_size))
 
 
-#: Numbers per token that an elementwise kernel of Sarathi-Serve, which Vidur profiled, reads and
-#: writes; 0 where widths are not known. Source: github.com/microsoft/sarathi-serve, csrc/ at
-#: 49d825d and 8d8c986. `rms_norm_kernel` reads the hidden states twice and the weight once, and
-#: writes; `rotary_embedding_kernel` reads two numbers, a cosine and a sine for the two that it
-#: writes, of queries and keys; `silu_and_mul_kernel` reads gate and up, and writes. They move one
-#: 16-bit number per access, so that accesses count, cached or not. `add` is torch's, whose accesses
-#: are wide: what counts is memory, where one operand, just written, is in the cache. That was
-#: concluded after the profiles had been seen (2.3 d on an A100, 2.0 d on an H100).
+#: Numbers per token of each pass that Vidur's profiles name; 0 where widths are not known.
 PASSES: dict[str, Callable[[int, Widths, int], int]] = {
     "add": _add,
     "input_layernorm": _norm,

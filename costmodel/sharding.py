@@ -164,14 +164,17 @@ class Communication(NamedTuple):
     """Bytes that one device sends in a forward.
 
     Attributes:
-        tensor: In all-reduces among the devices of a stage: the most loaded stage's.
-        pipeline: Hidden states that a stage hands to the next, all its devices together.
-        all_reduces: How many all-reduces the most loaded stage waits for in a forward.
+        tensor: In all-reduces among the devices of a stage: that of the stage that sends most.
+        pipeline: Hidden states that a stage hands to the next, all its devices together: the most
+            that any does.
+        all_reduces: How many all-reduces that stage waits for in a forward.
+        stage: Which stage sends most, counted from 0.
     """
 
     tensor: int
     pipeline: int
     all_reduces: int
+    stage: int = 0
 
 
 def communication(
@@ -189,7 +192,8 @@ def communication(
     decoder, batch, tp = model.decoder, plan.batch, sharding.tp
     hidden, blocks = decoder.hidden_size, decoder.blocks
     ring = Fraction(2 * (tp - 1), tp)
-    best, most, handed = Fraction(0), 0, 0
+    sent: list[tuple[Fraction, int]] = []
+    handed = 0
     for stage in stages(model, sharding):
         values, reduces = 0, 0
         if stage.first:
@@ -206,14 +210,17 @@ def communication(
         if stage.first and sharding.encoder and not decode:
             more, count = _encoder_values(model, plan)
             values, reduces = values + more, reduces + count
-        sent = ring * values * ENTRY
+        own = ring * values * ENTRY
         if stage.last:
-            sent += Fraction(tp - 1, tp) * batch * decoder.vocab_size * ENTRY
-        best, most = max(best, sent), max(most, reduces)
+            own += Fraction(tp - 1, tp) * batch * decoder.vocab_size * ENTRY
+        sent.append((own, reduces))
         if not stage.last:
             tokens = 1 if decode else plan.query[stage.layers[-1] + 1]
             handed = max(handed, batch * tokens * hidden * ENTRY)
-    return Communication(round(best), handed, most if tp > 1 else 0)
+    # Bytes and count of one stage: the first of those that send most.
+    most = max(range(len(sent)), key=lambda place: sent[place][0])
+    amount, reduces = sent[most]
+    return Communication(round(amount), handed, reduces if tp > 1 else 0, most)
 
 
 def _encoder_values(model: Model, plan: TokenPlan) -> tuple[int, int]:

@@ -35,6 +35,15 @@ class Interval(NamedTuple):
 ZERO = Interval(0.0, 0.0, 0.0)
 
 
+def pessimistic(constants: Efficiency) -> tuple[float, float]:
+    """Return the shares of peak rate and bandwidth behind the upper bound.
+
+    min(0.50, 2/3 · e_c) and min(0.70, 7/9 · e_b): of the usual constants, 0.50 and 0.70.
+    """
+    slow_c = min(UPPER_COMPUTE, 2 / 3 * float(constants.compute))
+    return slow_c, min(UPPER_MEMORY, 7 / 9 * float(constants.memory))
+
+
 def kernel_time(
     flops: Any, moved: Any, peak: float, bandwidth: float, constants: Efficiency
 ) -> Interval:
@@ -58,7 +67,7 @@ def kernel_time(
         compute, memory = 1.0 * flops / (share_c * peak), 1.0 * moved / (share_b * bandwidth)
         return (compute**p + memory**p) ** (1 / p)
 
-    slow_c, slow_b = min(UPPER_COMPUTE, 2 / 3 * e_c), min(UPPER_MEMORY, 7 / 9 * e_b)
+    slow_c, slow_b = pessimistic(constants)
     compute, memory = 1.0 * flops / peak, 1.0 * moved / bandwidth
     longest = compute + (memory - compute) * (memory > compute)
     return Interval(longest, joined(e_c, e_b) + launch, joined(slow_c, slow_b) + launch)

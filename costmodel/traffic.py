@@ -9,7 +9,8 @@ from .architecture.blocks import Block
 from .architecture.model import Model
 from .errors import InvalidInput
 from .lower import lower, lower_decode
-from .operators import Attention, Linear, Operator
+from .operators import Attention, Convolution, Linear, Operator
+from .passes import activation_numbers, add_numbers, norm_numbers, rotation_numbers
 from .schedule import Schedule
 from .tokenplan import TokenPlan, alike
 from .workload import Counting
@@ -115,17 +116,7 @@ def decode_kernels(
     """
     operators = lower_decode(model, plan, step, step, counting)
     seen = zip(operators, operators, strict=True)
-    for kernel in _kernels(model, seen, "decode", numbers, backend, counting):
-        yield kernel
-        if concatenates and kernel.kv_bytes and kernel.kind != "pass":
-            yield Kernel(
-                "decode",
-                "copy of the cache",
-                "pass",
-                kernel.times,
-                moved_bytes=2 * kernel.kv_bytes,
-                present=_USUAL,
-            )
+    yield from _kernels(model, seen, "decode", numbers, backend, counting, concatenates)
     shapes = map(id, model.decoder.blocks)
     for same, (_, runs) in alike(zip(shapes, (one.generates for one in plan.layout), strict=True)):
         if runs:
@@ -178,6 +169,7 @@ def _kernels(
     numbers: Numbers,
     backend: Backend,
     counting: Counting,
+    concatenates: bool = False,
 ) -> Iterator[Kernel]:
     """Yield the kernels of operators, each given with all its pairs and with the causal ones."""
     pending: list[Linear] = []
@@ -194,9 +186,11 @@ def _kernels(
         stage = _stage(operator, phase)
         if isinstance(operator, Attention):
             assert isinstance(causal, Attention)
-            yield from _attention(model, operator, causal, stage, numbers, backend, counting)
+            yield from _attention(
+                model, operator, causal, stage, numbers, backend, counting, concatenates
+            )
         else:
-            n, c_in, c_out, kernel = operator.terms
+            _, c_in, c_out, kernel = operator.terms
             yield Kernel(
                 stage,
                 operator.name,
@@ -204,10 +198,21 @@ def _kernels(
                 len(operator.layers) or 1,
                 2 * operator.macs,
                 weight_bytes=2 * kernel * c_in * c_out,
-                moved_bytes=2 * n * (c_in + c_out),
+                moved_bytes=2 * operator.positions * (_entering(operator) + c_out),
             )
     if pending:
         yield from _product(model, pending, phase, numbers, counting)
+
+
+def _entering(operator: Convolution) -> int:
+    """Return the values that a convolution reads for each output position, as far as is told.
+
+    Patches do not overlap, so that each reads all its own; a depthwise kernel has an input channel
+    for each of output. Others read their channels once at least: neighbours share the rest.
+    """
+    if operator.name == "patch embedding":
+        return operator.in_channels * operator.kernel
+    return operator.out_channels if operator.in_channels == 1 else operator.in_channels
 
 
 def _stage(operator: Operator, phase: Stage) -> Stage:
@@ -290,14 +295,18 @@ def _attention(
     numbers: Numbers,
     backend: Backend,
     counting: Counting,
+    concatenates: bool,
 ) -> Iterator[Kernel]:
     times, width = len(every.layers) or 1, every.query_key_size + every.value_size
     stored = _stored_heads(model, every)
     keys: float = 2 * every.keys * stored * width
-    moved, cached = 2 * every.queries * every.heads * width, 0.0
+    moved, cached, read = 2 * every.queries * every.heads * width, 0.0, 0.0
     if stage == "decode" and every.component == "decoder":
-        values = _latent_values(model, every, counting) or stored * width
-        cached, keys = every.keys * values * numbers.kv / 8, 0.0
+        latents = _latent_values(model, every, counting)
+        cached = every.keys * (latents or stored * width) * numbers.kv / 8
+        # Recomputed keys and values are read as they were written; their product read the cache.
+        if latents is None or counting.execution.latent == "absorbed":
+            read, keys = cached, 0.0
     eager = backend == "eager"
     pairs = every if eager else causal
     kernel = Kernel(
@@ -306,22 +315,25 @@ def _attention(
         "product" if eager else "attention",
         times,
         2 * pairs.macs,
-        kv_bytes=cached,
+        kv_bytes=read,
         moved_bytes=moved + keys,
     )
     if backend == "sdpa" and every.pairs != causal.pairs:
         kernel = kernel._replace(upper_flops=2 * every.macs)
     yield kernel
+    if concatenates and cached:
+        copied = 2 * cached
+        yield Kernel(stage, "copy of the cache", "pass", times, moved_bytes=copied, present=_USUAL)
     if eager:
         yield _scores(stage, "scores, mask and softmax", times, every.heads * every.pairs)
     if stored < every.heads:
-        copied = 2 * every.keys * width * (stored + every.heads)
+        repeated = 2 * every.keys * width * (stored + every.heads)
         yield Kernel(
             stage,
             "repeated keys and values",
             "pass",
             times,
-            moved_bytes=copied,
+            moved_bytes=repeated,
             present=_USUAL if eager else _PESSIMISTIC,
         )
 
@@ -345,10 +357,10 @@ def _stored_heads(model: Model, attention: Attention) -> int:
 
 
 def _latent_values(model: Model, attention: Attention, counting: Counting) -> int | None:
-    """Return what a token leaves in the cache of latent attention that runs on latents."""
+    """Return what a token leaves in the cache of attention that keeps latents."""
     block = model.decoder.blocks[attention.layers[0]]
     own = block.attention
-    if own is None or own.kind != "latent" or counting.execution.latent != "absorbed":
+    if own is None or own.kind != "latent" or counting.execution.latent == "expanded":
         return None
     return own.cached_values(counting.execution)
 
@@ -358,23 +370,22 @@ def _passes(
 ) -> Iterator[Kernel]:
     """Yield a layer's elementwise passes at 16 bits: rotation, norms, activation, residual adds.
 
-    Engines fuse them into the products beside them, so that the lower bound leaves them out.
-
-    Bytes: rotation 4·(n_q·H + n_k·K)·d_h, norm 4·n·d, activation 2·n·m for each matrix in and out
-    (gate, up → product), add 6·n·d.
+    Engines fuse them into the products beside them, so that the lower bound leaves them out. What
+    each moves stands in `passes`: rotation 3·(n_q·H + n_k·K)·d_h numbers, norm 4·n·d, activation
+    3·n·m with a gate, add 2·n·d (3·n·d beyond the cache).
     """
     hidden, attention, network = model.decoder.hidden_size, block.attention, block.feed_forward
-    amounts: list[tuple[str, float]] = []
+    amounts: list[tuple[str, int]] = []
     if attention is not None:
         rotated = query * attention.query_width + key * attention.key_width
-        amounts.append(("rotary embedding", 4 * rotated))
+        amounts.append(("rotary embedding", rotation_numbers(rotated)))
         if attention.qk_norm:
-            amounts.append(("norm of queries and keys", 4 * rotated))
+            amounts.append(("norm of queries and keys", norm_numbers(rotated)))
     branches = (attention is not None) + (block.cross_attention is not None)
-    amounts += [("norm", 4 * query * hidden)] * block.norms
-    amounts += [("residual add", 6 * query * hidden)] * branches
-    amounts += [("residual add", 6 * ffn * hidden)]
-    wide = network.active_intermediate_size * (3 if network.gated else 2)
-    amounts.append(("activation", 2 * ffn * wide))
-    for name, moved in amounts:
-        yield Kernel(stage, name, "pass", times, moved_bytes=moved, present=_USUAL)
+    amounts += [("norm", query * norm_numbers(hidden))] * block.norms
+    amounts += [("residual add", query * add_numbers(query, hidden))] * branches
+    amounts += [("residual add", ffn * add_numbers(ffn, hidden))]
+    wide = activation_numbers(network.active_intermediate_size, gated=network.gated)
+    amounts.append(("activation", ffn * wide))
+    for name, numbers in amounts:
+        yield Kernel(stage, name, "pass", times, moved_bytes=2 * numbers, present=_USUAL)

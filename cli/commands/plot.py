@@ -2,48 +2,76 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 
-from ...costmodel.flops import CONVENTIONS
-from ..files import not_an_input
-from ..options import COUNTING, OUTPUT, Text, one_of, option, shares
-from ..plots.figure import figure_file, save
+from ..options import shares
+from ..plots.device_commands import latency, memory, roofline
+from ..plots.grid_commands import (
+    ConventionName,
+    chosen_convention,
+    compare,
+    length,
+    ratio,
+    refuse_generation,
+    refuse_obstacle,
+)
+from ..plots.pareto_command import pareto
+from ..plots.picture import Picture
 from ..request import Request
 
-app = typer.Typer(help="Draw cost-vs-layer curves as PNG, SVG or PDF.", add_completion=False)
+app = typer.Typer(
+    help="Draw tokens, costs, memory and time as PNG, SVG or PDF.", add_completion=False
+)
 
 
 @app.callback()
 def group() -> None:
-    """Draw cost-vs-layer curves as PNG, SVG or PDF."""
+    """Draw tokens, costs, memory and time as PNG, SVG or PDF."""
 
 
-@app.command("layers")
-@shares(Request)
-def layers_command(
-    request: Request,
-    output: Annotated[
-        Text, option(OUTPUT, "--output", "Figure to write; the ending names the form.", "FILE")
-    ] = None,
-    convention: Annotated[
-        str,
-        option(COUNTING, "--convention", "survey, gated or exact.", "NAME"),
-    ] = "exact",
-) -> None:
+@shares(Request, Picture)
+def layers(request: Request, picture: Picture, convention: ConventionName = None) -> None:
     """Draw the cost of every layer, schedule and baseline overlaid, stacked by part.
 
     Example: tokencost plot layers --model llava-1.5-7b --prune-layer 2 --keep 0.5 --output a.svg
     """
-    chosen: Any = one_of(convention, "--convention", CONVENTIONS)
-    request.refuse_unused((chosen,))
-    if request.new_tokens != "1":
-        request.refuse("has no effect on a figure of the prefill", "leave it out", "new_tokens")
-    path = figure_file(output)
-    not_an_input(path, output, request.schedule, request.config)
-    report = request.report()
-    from ..plots.layers import draw
+    chosen = chosen_convention(request, convention)
+    refuse_generation(request)
+    place = picture.place(request)
+    from ..plots.layers import plot
 
-    save(draw(report, chosen), path)
-    typer.echo(f"wrote {path}", err=True)
+    picture.publish(place, lambda: plot(refuse_obstacle(request.report(), chosen), chosen))
+
+
+@shares(Request, Picture)
+def tokens(request: Request, picture: Picture) -> None:
+    """Draw the tokens of every layer, dense and scheduled, and what the KV cache keeps.
+
+    Example: tokencost plot tokens --model llava-1.5-7b --method pyramiddrop --output tokens.svg
+    """
+    reason, way_out = "changes no token count", "leave it out"
+    counting = ("causal", "logits", "encoder_layers", "implementation", "batch")
+    request.refuse(reason, way_out, *counting)
+    refuse_generation(request)
+    place = picture.place(request)
+    from ..plots.tokens import plot
+
+    picture.publish(place, lambda: plot(request.report()))
+
+
+#: Kinds of figures in order of help; each takes options and writes files.
+KINDS: dict[str, Any] = {
+    "layers": layers,
+    "tokens": tokens,
+    "ratio": ratio,
+    "memory": memory,
+    "roofline": roofline,
+    "latency": latency,
+    "length": length,
+    "compare": compare,
+    "pareto": pareto,
+}
+for name, kind in KINDS.items():
+    app.command(name)(kind)

@@ -1,19 +1,18 @@
 """`tokencost ratio`: a schedule beside the dense model, per convention."""
 
-from typing import Any
-
 import typer
 
 from ...costmodel import Report
 from ...costmodel.flops import UNITS, Convention
+from ...costmodel.payload import ratio_payload, ratio_rows
+from ...costmodel.rows import Row, priced
+from ...costmodel.units import percent, prefix, scaled
 from ..document import Column, Document, Table
 from ..export import deliver
 from ..options import ConventionOption, Sink, conventions, shares
 from ..request import Request
-from ..rows import Row, component_rows, null_row, priced
 from ..selection_words import selection_scope
-from ..summary import counted, facts, floor_payload, heading, notes, provenance, schedule_text
-from ..units import percent, prefix, scaled
+from ..summary import counted, facts, notes, provenance, schedule_text
 
 app = typer.Typer(add_completion=False)
 
@@ -34,17 +33,17 @@ def ratio(request: Request, sink: Sink, convention: ConventionOption = None) -> 
 
 def document(report: Report, chosen: tuple[Convention, ...]) -> Document:
     """Return the answer in all its forms."""
-    records = [record for name in chosen for record in _records(report, name)]
+    rows = ratio_rows(report, chosen)
+    records = [{**provenance(report), **row} for row in rows]
     with_figures = priced(report, chosen)
     generated = report.workload.new_tokens > 1 and "exact" in chosen
-    tables, payload = [_table(report, records)], _payload(report, records)
+    tables = [_table(report, rows)]
     remarks = list(notes(report, chosen))
     if generated:
-        from ..decode_rows import decode_notes, decode_payload, generation_rows
+        from ..decode_rows import decode_notes, generation_rows
         from ..decode_tables import decode_tables  # most ratios are of prefills alone
 
         tables += decode_tables(report)
-        payload["decode"] = decode_payload(report)
         records += [{**provenance(report), **row} for row in generation_rows(report)]
         remarks += decode_notes(report)
     return Document(
@@ -54,20 +53,9 @@ def document(report: Report, chosen: tuple[Convention, ...]) -> Document:
         tables=tuple(tables),
         notes=tuple(remarks),
         sentence=_sentence(report, with_figures) if with_figures else "",
-        payload={**heading(report), **payload},
+        payload=ratio_payload(report, rows),
         records=tuple(records),
     )
-
-
-def _records(report: Report, name: Convention) -> list[Row]:
-    """Return the rows of what a ratio compares; without new tokens that is the prefill."""
-    if report.obstacle(name):
-        return [{**provenance(report), **null_row(name)}]
-    phase = report.priced_phase(name) if report.workload.new_tokens > 1 else "prefill"
-    dense = report.bill(name, scheduled=False, phase=phase)
-    scheduled = report.bill(name, scheduled=True, phase=phase)
-    rows = component_rows(phase, name, (dense, scheduled))
-    return [{**provenance(report), **row} for row in rows]
 
 
 def _table(report: Report, records: list[Row]) -> Table:
@@ -94,27 +82,6 @@ def _table(report: Report, records: list[Row]) -> Table:
 def _saved(record: Row) -> int | None:
     baseline, scheduled = record["baseline"], record["scheduled"]
     return None if baseline is None else baseline - scheduled
-
-
-def _payload(report: Report, records: list[Row]) -> dict[str, Any]:
-    result: dict[str, Any] = {"conventions": {}}
-    for record in records:
-        figures = {"baseline": record["baseline"], "scheduled": record["scheduled"]}
-        if record["component"] == "total":
-            phase = {"unit": record["unit"], "phase": record["phase"]}
-            obstacle = report.obstacle(record["convention"])
-            ratio = None if obstacle else report.ratio(record["convention"])
-            total = {**phase, **figures, "ratio": ratio}
-            if obstacle:
-                total["reason"] = obstacle
-            result["conventions"][record["convention"]] = total
-        else:
-            exact = result["conventions"]["exact"]
-            exact.setdefault("components", {})[record["component"]] = figures
-    if "exact" in result["conventions"]:
-        result["conventions"]["exact"]["unused_encoder_layers"] = report.unused_encoder_flops()
-        result["floor"] = floor_payload(report)
-    return result
 
 
 def _sentence(report: Report, chosen: tuple[Convention, ...]) -> str:

@@ -105,7 +105,109 @@ def test_unverified_figures_and_models_that_do_not_fit(tokencost):
     out = tokencost("latency", "--model", "qwen2-vl-72b", "--device", "jetson-agx-thor").out
     text = " ".join(out.split())
     assert "unverified: memory_gb" in text
-    assert "exceed the device's memory by" in text
+    assert "unverified: the memory of jetson-agx-thor" in text
+    assert "these times are of a device that has them" in text
+
+
+def test_a_run_that_does_not_fit_says_by_how_much_and_what_would(tokencost):
+    # Weights of 13.2 GiB fit a T4's 14.9 GiB; 16 caches of 0.5 MiB · 640 tokens beside them do not.
+    words = ("--model", "llava-1.5-7b", "--device", "t4", "--batch", 16, "--tokens", 64)
+    own = asked(tokencost, "latency", *words)["memory"]
+    same = tokencost("memory", *words, "--format", "json").json()["memory"]["fit"]
+    assert own["capacity"] == same["capacity_bytes"] == 16 * 10**9
+    for side in ("baseline", "scheduled"):
+        assert own[side]["peak"] == same[side]["peak_bytes"]
+        assert own[side]["excess"] == own[side]["peak"] - 16 * 10**9
+        assert own[side]["fits"] is (own[side]["excess"] <= 0)
+    assert (own["baseline"]["fits"], own["scheduled"]["fits"]) == (False, True)
+    changes = [one["change"] for one in own["remedies"]]
+    assert f"--batch {same['baseline']['largest_batch']}" in changes
+    assert "--tp 2" in changes
+    text = " ".join(tokencost("latency", *words).out.split())
+    more = own["baseline"]["excess"] / 2**30
+    assert f"{more:.3f} GiB more than t4 has: the time of the baseline run is of a device" in text
+    assert f"what would fit: {changes[0]} (" in text
+    fitting = tokencost("latency", "--model", "llava-1.5-7b", "--device", "t4").out
+    assert "GiB" not in fitting
+
+
+def test_fewer_bits_and_other_attention_change_what_fits(tokencost):
+    words = ("--model", "llava-1.5-7b", "--device", "t4", "--visual-tokens", 2880)
+    for more in (("--bits", 4), ("--attention", "eager"), ("--kv-bits", 8)):
+        own = asked(tokencost, "latency", *words, *more)["memory"]["baseline"]["peak"]
+        same = tokencost("memory", *words, *more, "--overhead", "device", "--format", "json").json()
+        assert own == same["memory"]["baseline"]["peak_bytes"]
+
+
+def test_slow_kernels_of_few_bits_are_told_in_eager_python_alone(tokencost):
+    for bits in ("8", "4"):
+        text = " ".join(tokencost("latency", *LLAVA, "--bits", bits).out.split())
+        assert "308 against 203 ms" in text
+        assert "(FastV's README)" in text
+    for words in (("--bits", "4", "--runtime", "graph"), ()):
+        assert "bitsandbytes" not in tokencost("latency", *LLAVA, *words).out
+
+
+def test_the_shares_behind_the_bounds_are_those_that_were_used(tokencost):
+    def lower(*words):
+        text = " ".join(tokencost("latency", "--model", "llava-1.5-7b", *words).out.split())
+        return text[text.index("lower: datasheet") : text.index(" constants")]
+
+    usual = "central: 0.75 of the peak, 0.9 of the bandwidth, encoder 0.25; "
+    slow = "upper: 0.5 of the peak, 0.7 of the bandwidth, encoder 0.167"
+    assert lower("--device", "a100-80gb").endswith(usual + slow)
+    # fp8 on an H100 reaches 0.5: two thirds of it are 1/3. Encoder and head run at bf16.
+    eight = lower("--device", "h100", "--bits", 8)
+    assert "central at fp8: 0.5 of the peak, 0.9 of the bandwidth; upper at fp8: 0.333" in eight
+    assert "upper at bf16: 0.5 of the peak" in eight
+    # A T4 reaches 0.45 and 0.8: 0.3 and 7/9 · 0.8 = 0.622
+    assert "upper: 0.3 of the peak, 0.622 of the bandwidth" in lower("--device", "t4")
+
+
+@pytest.mark.parametrize(
+    ("device", "measured"),
+    [
+        ("a100-80gb", True),
+        ("rtx-4090", True),
+        ("gh200-96", False),
+        ("jetson-agx-orin-64", False),
+        ("tpu-v5p", False),
+        ("m3-max-40", False),
+        ("gaudi3", False),
+        ("mi300x", False),
+    ],
+)
+def test_where_the_host_was_not_measured_it_says_so(tokencost, device, measured):
+    words = ("--model", "llava-1.5-7b", "--device", device)
+    assert asked(tokencost, "latency", *words)["running"]["host_measured"] is measured
+    text = " ".join(tokencost("latency", *words).out.split())
+    assert ("the host's share here is a guess, and no bound" in text) is not measured
+    assert "is a guess" not in tokencost("latency", *words, "--runtime", "graph").out
+
+
+def test_a_ceiling_that_says_nothing_is_not_printed(tokencost):
+    words = (*LLAVA, "--tokens", 1, "--visual-tokens", 10**7, "--runtime", "graph")
+    text = " ".join(tokencost("latency", *words).out.split())
+    assert "a ceiling above 1,000× limits nothing; this schedule reaches >1,000×" in text
+    assert "can exceed" not in text
+    # The figure itself stays in the data.
+    assert asked(tokencost, "latency", *words)["ceiling"]["speed_up"]["central"] > 1000
+
+
+def test_more_tokens_than_the_images_have_are_not_encoded(tokencost):
+    more = " ".join(tokencost("latency", *LLAVA, "--visual-tokens", 2880).out.split())
+    assert "encoder and connector run for the images' 576 visual tokens, not for the 2,880" in more
+    assert "gains and ceilings are too high" in more
+    for words in ((), ("--visual-tokens", 576), ("--visual-tokens", 64)):
+        assert "are too high" not in tokencost("latency", *LLAVA, *words).out
+
+
+def test_only_figures_that_a_time_uses_are_called_unverified(tokencost):
+    # The A100's int4 rate is confirmed by no source, and used by 4-bit activations alone.
+    assert "peaks.int4" in asked(tokencost, "latency", *LLAVA)["device"]["unverified"]
+    assert "unverified" not in tokencost("latency", *LLAVA).out
+    four = tokencost("latency", *LLAVA, "--bits", 4, "--activation-bits", 4).out
+    assert "unverified: peaks.int4" in " ".join(four.split())
 
 
 def test_kernels_sum_to_their_stages(tokencost):
@@ -177,6 +279,77 @@ def test_from_how_many_tokens_on_a_schedule_pays(tokencost):
     for one in (below, first):
         same = asked(tokencost, "latency", *FASTV, "--visual-tokens", one["value"])
         assert same["totals"]["time_to_first_token"]["scheduled"] == one["scheduled"]
+
+
+@pytest.mark.parametrize(
+    ("over", "first", "last"),
+    [
+        ("visual-tokens", 2, 131_072),
+        ("text-tokens", 1, 131_072),
+        ("batch", 1, 1024),
+        ("new-tokens", 2, 8192),
+    ],
+)
+def test_how_far_a_search_goes_by_itself(tokencost, over, first, last):
+    answer = asked(tokencost, "crossover", *FASTV, "--over", over)
+    assert (answer["first"], answer["last"]) == (first, last)
+
+
+def test_a_search_over_tokens_says_that_images_stay(tokencost):
+    text = " ".join(tokencost("crossover", *FASTV).out.split())
+    assert "encoder and connector run for the one image with 576 visual tokens whatever" in text
+    assert "--over frames has that priced" in text
+    assert "how many positions the model was trained for is not checked" in text
+    batch = tokencost("crossover", *FASTV, "--over", "batch", "--up-to", 8).out
+    assert "whatever their number" not in batch
+    assert "positions" not in batch
+
+
+def test_a_search_tells_where_memory_ends(tokencost):
+    words = ("--model", "llava-1.5-7b", "--device", "t4", "--method", "fastv", "--over", "batch")
+    answer = asked(tokencost, "crossover", *words, "--gain", "1.75", "--up-to", 64)
+    for one in answer["times"]:
+        own = asked(tokencost, "latency", *words[:6], "--batch", one["value"])
+        assert one["memory"] == own["memory"]
+    wide = answer["best"]["value"]
+    text = " ".join(tokencost("crossover", *words, "--gain", "1.75", "--up-to", 64).out.split())
+    assert f"memory at batch {wide}: the baseline run needs" in text
+
+
+@pytest.mark.parametrize(
+    ("words", "shown", "hidden"),
+    [
+        (("--over", "batch"), ("(batch 1)", "(at batch 1)"), ("1 batch", "batch batch")),
+        (
+            ("--model", "qwen2.5-vl-7b", "--over", "frames"),
+            ("(1 frame)", "(at 1 frame)"),
+            ("1 frames",),
+        ),
+        (
+            ("--over", "batch", "--gain", "9", "--up-to", "20"),
+            ("never more than 9 times as fast up to batch 20 (best: ", "at batch "),
+            ("20 batch",),
+        ),
+    ],
+)
+def test_numbers_and_their_nouns(tokencost, words, shown, hidden):
+    if "--model" not in words:
+        words = ("--model", "llava-1.5-7b", *words)
+    given = ("--device", "a100-80gb", "--method", "fastv", *words)
+    text = " ".join(tokencost("crossover", *given).out.split())
+    for one in shown:
+        assert one in text
+    for one in hidden:
+        assert one not in text
+
+
+def test_a_search_that_finds_no_number_names_none(tokencost):
+    answer = tokencost("crossover", *FASTV, "--over", "frames")
+    assert (answer.status, answer.out) == (2, "")
+    assert answer.err == (
+        "error: --over frames finds no number that can be priced: the model takes no video; give "
+        "images instead\n"
+    )
 
 
 def test_a_larger_gain_needs_more_tokens(tokencost):

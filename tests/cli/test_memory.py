@@ -78,6 +78,13 @@ def test_bits(tokencost):
     linears = 32 * (4 * 4096**2 + 3 * 4096 * 11008)
     assert WEIGHTS - four["baseline"]["weights"]["total"] == linears * (32 - 9) // 16
     assert four["baseline"]["kv_cache"]["per_layer"][0] == 640 * 2**13
+    assert (four["options"]["quantized"], four["options"]["weight_bits"]) == ("llm", [4, 4])
+    every = asked(tokencost, *LLAVA, "--bits", 4, "--quantized", "all")
+    assert every["options"]["quantized"] == "all"
+    # CLIP's 24 layers of four d×d and two d×m, and the projector's two matrices, in 4.5 bits too
+    more = 24 * (4 * 1024**2 + 2 * 1024 * 4096) + 1024 * 4096 + 4096**2
+    fewer = four["baseline"]["weights"]["total"] - every["baseline"]["weights"]["total"]
+    assert more * (32 - 9) // 16 <= fewer <= (more + 588 * 1024) * (32 - 9) // 16
     double = asked(tokencost, *LLAVA, "--bits", 4, "--quantization", "nf4-double")
     assert double["baseline"]["weights"]["total"] < four["baseline"]["weights"]["total"]
 
@@ -144,6 +151,25 @@ def test_several_devices(tokencost):
     out = tokencost(*LLAVA, "--tp", 2).out
     assert "memory of the fullest device" in out
     assert "all-reduces" in out
+    assert "stage that sends most" not in out
+    # Of a decode forward the last stage sends most: no embedding, but the logits.
+    decode = answer["sharding"]["decode_forward"]["baseline"]
+    assert (decode["stage"], decode["all_reduces"]) == (1, 32)
+    out = tokencost(*LLAVA, "--tp", 2, "--pp", 2).out
+    assert [line.split()[-1] for line in out.splitlines() if "sends most" in line] == ["1", "2"]
+
+
+def test_the_largest_context_names_its_batch(tokencost):
+    fit = asked(tokencost, *LLAVA, "--device", "t4", "--batch", 64)["fit"]["baseline"]
+    assert fit["largest_context_batch"] == 1
+    assert fit["largest_context"] > 640
+    out = tokencost(*LLAVA, "--device", "t4", "--batch", 64).out
+    assert "largest context at batch 1 [tokens]" in out
+    # Both sides share a row where their batches agree, and have one each where not.
+    both = tokencost(*LLAVA, "--tokens", 8, "--device", "t4", "--batch", 16).out
+    rows = [line.split() for line in both.splitlines() if "largest context at batch" in line]
+    assert [row[4] for row in rows] == ["1", "16"]
+    assert rows[0][-1] == rows[1][-2] == "—"
 
 
 def test_every_format_has_the_same_figures(tokencost):

@@ -115,6 +115,17 @@ def test_prediction_of_a_product_and_a_pass():
     assert found[0].roofline_error == pytest.approx(135266304 / 2039e9 / 1e-4 - 1, rel=1e-9)
 
 
+def test_passes_move_16_bits_beside_products_of_fewer_and_32_beside_32():
+    shapes = [("attn_pre_proj", 4096, 12288), ("attn_post_proj", 4096, 4096)]
+    products = tuple(row(name, c_in, c_out, 2048, 2, 1e-3) for name, c_in, c_out in shapes)
+    measured = Measurements(products, (PassRow(1, 2048, "input_layernorm", 1e-4),))
+    own = device(fp32=19.5, bf16=312, int8=624)
+    for precision, bits, wide in (("int8", 8, 2), ("bf16", 16, 2), ("fp32", 32, 4)):
+        (norm, *_) = compared(own, measured, precision, bits)
+        time = wide * 4 * 4096 * 2048 / (0.8 * 2039e9) + 2.5e-6
+        assert norm.time.central == pytest.approx(time, rel=1e-12)
+
+
 def test_a_published_profile_of_other_widths():
     """Vidur's medians of LLaMA-3-8B on an A100, 32,768 tokens; the constants never saw them.
 

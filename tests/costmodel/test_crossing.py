@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 from vlm_tokencost.costmodel.crossing import EXHAUSTIVE, crossing
 
@@ -71,3 +73,31 @@ def test_the_limit_of_trying_all():
         found = crossing(lambda n: float(n), 1, last, 1e9)
         assert found is not None
         assert found.exhaustive is exhaustive
+
+
+@pytest.mark.parametrize(("before", "found"), [(31, True), (32, True), (33, False)])
+def test_numbers_beside_the_answer_are_tried(before, found):
+    # Passes from 54,321 on, and at one number before it that the bisection does not meet
+    def gain(number):
+        return 2.0 if number >= 54_321 or number == 54_321 - before else 0.5
+
+    own = crossing(gain, 1, 10**6)
+    assert own.value == 54_321 - before * found
+    assert own.lasting is not found
+
+
+def test_probes_grow_evenly_in_ratio_from_the_lowest_number():
+    tried = []
+
+    def gain(number):
+        tried.append(number)
+        return 0.5
+
+    own = crossing(gain, 1000, 3000)
+    distances = [number - 999 for number in sorted(tried)]
+    assert (distances[0], distances[-1]) == (1, 2001)
+    # 2001 = r^63: each distance is r = 1.128 times the one before, but for rounding
+    far = [later / earlier for earlier, later in pairwise(distances) if earlier > 100]
+    assert len(far) > 20
+    assert all(1.11 < ratio < 1.15 for ratio in far)
+    assert own.tried == len(set(tried)) <= 64

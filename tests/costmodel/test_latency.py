@@ -9,10 +9,17 @@ from itertools import pairwise
 
 import pytest
 from vlm_tokencost.costmodel import InvalidInput, Schedule, Stage, Workload, evaluate
-from vlm_tokencost.costmodel.clock import Running, arithmetic
-from vlm_tokencost.costmodel.device import Device, Peaks
-from vlm_tokencost.costmodel.latency import bounded, ceiling, latency, speed_up
-from vlm_tokencost.costmodel.timing import Interval
+from vlm_tokencost.costmodel.clock import Running, arithmetic, host_was_measured
+from vlm_tokencost.costmodel.device import Device, Efficiency, Peaks
+from vlm_tokencost.costmodel.latency import (
+    bounded,
+    ceiling,
+    latency,
+    possible_speed_up,
+    speed_up,
+    timed_kernels,
+)
+from vlm_tokencost.costmodel.timing import Interval, kernel_time, pass_time, pessimistic
 from vlm_tokencost.presets import load_method, load_model
 
 GRAPH = Running(runtime="graph", attention="flash")
@@ -75,6 +82,42 @@ def test_the_central_time_of_one_product_by_hand():
     assert found == pytest.approx(product(576, 1024, 4096) + product(576, 4096, 4096), rel=1e-12)
 
 
+def test_the_central_time_of_fused_attention_by_hand():
+    # 640·641/2 pairs of 32 heads and 256 features at 0.7 of 0.75 of the peak; q, k, v and output
+    found = {kernel.name: stage for kernel, stage in timed_kernels(timed())}
+    compute = 2 * (640 * 641 // 2) * 32 * 256 / (0.7 * 0.75 * 100e12)
+    memory = 2 * 640 * 4 * 4096 / (0.9 * 1e12)
+    time = (compute**1.5 + memory**1.5) ** (2 / 3) + 6e-6
+    prefill = [one for kernel, one in timed_kernels(timed()) if kernel.stage == "prefill"]
+    attention = found["scores and values"].device
+    assert attention.central == pytest.approx(32 * time, rel=1e-12)
+    # 2/3 of 0.525 is 0.35 of the peak at worst
+    slow = compute * 0.525 / 0.35, memory * 0.9 / 0.7
+    worst = (slow[0] ** 1.5 + slow[1] ** 1.5) ** (2 / 3) + 6e-6
+    assert attention.upper == pytest.approx(32 * worst, rel=1e-12)
+    assert sum(one.device.central for one in prefill) == pytest.approx(
+        timed().dense.stages["prefill"].device.central
+    )
+
+
+def test_the_central_time_of_an_encoder_product_by_hand():
+    # CLIP's FFN up: 577 × (1024 → 4096) at 0.25 of the peak, and 1/6 at worst
+    found = {
+        kernel.name: stage.device
+        for kernel, stage in timed_kernels(timed())
+        if kernel.stage == "vision"
+    }
+    flops, moved = 2 * 577 * 1024 * 4096, 2 * (577 * (1024 + 4096) + 1024 * 4096)
+
+    def joined(share_c, share_b):
+        times = flops / (share_c * 100e12), moved / (share_b * 1e12)
+        return (times[0] ** 1.5 + times[1] ** 1.5) ** (2 / 3) + 6e-6
+
+    assert found["up"].central == pytest.approx(24 * joined(0.25, 0.9), rel=1e-12)
+    assert found["up"].upper == pytest.approx(24 * joined(0.25 * 2 / 3, 0.7), rel=1e-12)
+    assert found["up"].lower == pytest.approx(24 * flops / 100e12, rel=1e-12)
+
+
 def test_eager_python_is_the_floor_of_short_forwards():
     graph = timed(new_tokens=2).dense
     eager = timed(new_tokens=2, running=Running(attention="flash")).dense
@@ -85,6 +128,42 @@ def test_eager_python_is_the_floor_of_short_forwards():
         # In the upper bound host and device take turns.
         assert after.upper == pytest.approx(eager.stages[stage].device.upper + 32 * 1.05e-3)
     assert eager.stages["decode"].limit == "host"
+
+
+def test_the_encoder_waits_for_python_in_the_upper_bound_alone():
+    vision = timed(running=Running(attention="flash")).dense.stages["vision"]
+    # CLIP's 24 layers
+    assert vision.time.upper == pytest.approx(vision.device.upper + 24 * 1.05e-3)
+    assert vision.time[:2] == vision.device[:2]
+    graph = timed().dense.stages["vision"]
+    assert graph.time == graph.device == vision.device
+
+
+def test_rounds_that_wait_take_a_launch_each():
+    schedule = load_method("divprune").schedule(load_model("llava-1.5-7b"), budget=64)
+    found = timed(schedule=schedule)
+    (rounds,) = [
+        stage.time
+        for kernel, stage in timed_kernels(found)
+        if kernel.name == "rounds that wait for one another"
+    ]
+    assert rounds == (0.0, pytest.approx(64 * 6e-6), pytest.approx(64 * 6e-6))
+
+
+@pytest.mark.parametrize("value", [True, False, "nan", "1e999", "9" * 41, 0, -1, 10**9 + 1])
+def test_figures_that_are_no_numbers(value):
+    with pytest.raises(InvalidInput):
+        device(memory_gb=value)
+
+
+def test_shares_end_at_one_and_exponents_begin_there():
+    for name in ("compute", "memory", "elementwise_memory", "attention", "vision"):
+        assert getattr(Efficiency(**{name: 1}), name) == 1
+        with pytest.raises(InvalidInput):
+            Efficiency(**{name: "1.0001"})
+    assert Efficiency(exponent=1).exponent == 1
+    with pytest.raises(InvalidInput):
+        Efficiency(exponent="0.9999")
 
 
 def test_loading_is_added_as_it_is():
@@ -115,6 +194,65 @@ def test_speed_up_compares_like_bounds():
     found = speed_up(Interval(2.0, 6.0, 9.0), Interval(1.0, 4.0, 3.0))
     assert found == Interval(1.5, 1.5, 3.0)
     assert speed_up(Interval(0.0, 6.0, 9.0), Interval(0.0, 3.0, 3.0)) == Interval(1.0, 2.0, 3.0)
+
+
+def test_a_speed_up_of_unlike_runs_lies_between_crossed_bounds():
+    # 2 s at best against 4 s at worst is half as fast; 10 s at worst against 1 s, ten times
+    before, after = Interval(2.0, 6.0, 10.0), Interval(1.0, 3.0, 4.0)
+    assert possible_speed_up(before, after) == (0.5, 10.0)
+    assert possible_speed_up(before, Interval(0.0, 0.0, 0.0)) == (1.0, math.inf)
+
+
+@pytest.mark.parametrize(
+    ("constants", "shares"),
+    [
+        ({}, (0.5, 0.7)),  # 2/3 of 0.75, and 7/9 of 0.9
+        ({"compute": "0.9", "memory": "0.95"}, (0.5, 0.7)),  # never more than those
+        ({"compute": "0.45", "memory": "0.72"}, (0.3, 0.56)),
+        ({"compute": "0.5", "memory": "0.9"}, (1 / 3, 0.7)),
+    ],
+)
+def test_shares_of_slow_software(constants, shares):
+    assert pessimistic(Efficiency(**constants)) == pytest.approx(shares)
+
+
+@pytest.mark.parametrize("constants", [{}, {"compute": "0.45", "memory": "0.72", "exponent": 2}])
+def test_the_bounds_of_a_kernel_by_hand(constants):
+    own = Efficiency(**constants)
+    c, b, p = float(own.compute), float(own.memory), float(own.exponent)
+    slow_c, slow_b = (0.5, 0.7) if not constants else (0.3, 0.56)
+    # 6e12 FLOP at 100 TFLOP/s are 60 ms, 20e9 bytes at 1 TB/s 20 ms; 6 µs for the launch
+    found = kernel_time(6e12, 20e9, 100e12, 1e12, own)
+    assert found.lower == pytest.approx(0.060)
+    assert found.central == pytest.approx(((0.06 / c) ** p + (0.02 / b) ** p) ** (1 / p) + 6e-6)
+    slow = ((0.06 / slow_c) ** p + (0.02 / slow_b) ** p) ** (1 / p) + 6e-6
+    assert found.upper == pytest.approx(slow)
+    assert kernel_time(1e12, 40e9, 100e12, 1e12, own).lower == pytest.approx(0.040)
+    assert kernel_time(0, 0, 100e12, 1e12, own) == (0, 0, 0)
+
+
+def test_the_bounds_of_a_pass_by_hand():
+    found = pass_time(8e9, 1e12, Efficiency())
+    assert found.lower == pytest.approx(0.008)
+    assert found.central == pytest.approx(0.010 + 2.5e-6)  # 0.8 of the bandwidth
+    assert found.upper == pytest.approx(0.008 / 0.7 + 2.5e-6)
+    slow = pass_time(8e9, 1e12, Efficiency(elementwise_memory="0.4"))
+    assert slow.upper == pytest.approx(0.008 / 0.35 + 2.5e-6)  # 7/8 of 0.4
+    assert pass_time(0, 1e12, Efficiency()) == (0, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("vendor", "name", "measured"),
+    [
+        ("NVIDIA", "NVIDIA A100 80GB SXM4", True),
+        ("NVIDIA", "NVIDIA Jetson AGX Orin", False),
+        ("NVIDIA", "NVIDIA GH200", False),
+        ("NVIDIA", "NVIDIA GB200", False),
+        ("AMD", "AMD Instinct MI300X", False),
+    ],
+)
+def test_hosts_that_were_measured(vendor, name, measured):
+    assert host_was_measured(device(vendor=vendor, name=name)) is measured
 
 
 def test_no_schedule_exceeds_the_ceiling():

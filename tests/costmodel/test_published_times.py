@@ -125,3 +125,65 @@ def test_a_file_without_records(tmp_path, text, problem):
     assert (done.returncode, done.stdout) == (2, "")
     assert problem in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+def pairs_of(tmp_path, records):
+    """Return the printed line of each method, and the sums by kind."""
+    out = run(tmp_path, records).stdout
+    table = out.split("| of like bounds |")[1].split("dropped:")[0].splitlines()
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table if "→" in line]
+    return rows, [line for line in table if line.startswith("- speed-ups of")]
+
+
+#: A prefill in transformers whose tokens are reduced before the LLM.
+PRUNED = {"method": "VisionZip", "prompt_tokens": 220, "setting": "sdpa", "value": 27.8}
+DENSE = {**USUAL, "model": "LLaVA-1.5-7B", "setting": "sdpa", "gpu": "A100-80GB", "value": 218}
+
+
+def test_a_published_speed_up_stands_beside_its_interval(tmp_path):
+    dense = {**DENSE, "prompt_tokens": 2940}
+    rows, (line,) = pairs_of(tmp_path, [dense, {**dense, **PRUNED}])
+    ((index, model, device, what, tokens, _, measured, bounds, central, inside),) = rows
+    assert (index, model, device) == ("1", "LLaVA-1.5-7B, VisionZip", "a100-80-sxm")
+    assert (what, tokens) == ("prefill", "2940 → 220")
+    assert float(measured) == 7.84  # 218 / 27.8
+    least, most = (float(one) for one in bounds.split(" – "))
+    assert least < float(central) < most
+    assert inside == "yes"
+    assert "1 of 1 inside (100.0%)" in line
+    assert line.endswith("; 1 between lower over upper and upper over lower")
+
+
+def test_speed_ups_outside_say_on_which_side(tmp_path):
+    dense = {**DENSE, "prompt_tokens": 2940}
+    records = [dense, {**dense, **PRUNED, "value": 80}, {**dense, **PRUNED, "value": 0.1}]
+    rows, (line,) = pairs_of(tmp_path, records)
+    assert [row[-1] for row in rows] == ["no: less", "no: more"]
+    # 2.7 is less than like bounds give, but between unlike ones; 2180 is beyond any.
+    assert "0 of 2 inside (0.0%)" in line
+    assert line.endswith("; 1 between lower over upper and upper over lower")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"source": "another"},
+        {"gpu": "A6000"},
+        {"model": "LLaVA-1.5-13B"},
+        {"dtype": "int4-weights"},
+        {"batch": 2},
+        {"output_tokens": 7},
+    ],
+)
+def test_runs_of_other_conditions_are_no_pair(tmp_path, changes):
+    dense = {**DENSE, "prompt_tokens": 2940}
+    rows, sums = pairs_of(tmp_path, [dense, {**dense, **PRUNED, **changes}])
+    assert (rows, sums) == ([], [])
+
+
+def test_shorter_prompts_stand_for_reductions_down_to_a_sixteenth(tmp_path):
+    records = [{**USUAL, "prompt_tokens": n, "value": n / 10} for n in (4096, 2048, 256, 255)]
+    rows, (line,) = pairs_of(tmp_path, records)
+    assert rows == []
+    assert line.startswith("- speed-ups of a shorter prompt: ")
+    assert " of 2 inside" in line

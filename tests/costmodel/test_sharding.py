@@ -55,6 +55,14 @@ def test_key_heads_are_replicated():
     assert shard(model, Sharding(16)).decoder.attention.num_attention_heads == 4
 
 
+def test_rows_of_embedding_and_head_are_padded_to_the_devices():
+    # 128,264 rows of embedding and 128,256 of head: 8016.5 and 8016 on each of 16 devices
+    model = load_model("llama3.2-vision-11b")
+    own = shard(model, Sharding(16)).decoder
+    assert (own.embedding_rows, own.vocab_size) == (8017, 8016)
+    assert shard(load_model("llava-1.5-7b"), Sharding(4)).decoder.embedding_rows is None
+
+
 def test_an_encoder_is_shared_when_asked():
     model = load_model("llava-1.5-7b")
     whole, half = (
@@ -117,6 +125,37 @@ def test_what_devices_send():
     staged = communication(model, report.scheduled, Sharding(pp=2))
     assert (staged.tensor, staged.all_reduces) == (0, 0)
     assert staged.pipeline == 2 * 3 * 352 * 4096, "what layer 16 receives"
+
+
+def test_bytes_and_all_reduces_are_of_one_stage():
+    # Two stages of 16 layers. Without the schedule the first sends more: the embedding's all-reduce
+    # of 640 tokens outweighs the logits of one position.
+    report = asked(schedule=({"first_layer": 2, "ratio": 0.5},), text_tokens=64)
+    model, spread_out = report.model, Sharding(tp=2, pp=2)
+    first = communication(model, report.dense, spread_out)
+    assert (first.stage, first.all_reduces) == (0, 1 + 32)
+    assert first.tensor == 2 * 640 * 4096 * 33
+    # A decode forward sends one token's 4096 values 33 times from the first stage; from the last
+    # 32 times, and half of 32,064 logits: more bytes, one all-reduce less.
+    last = communication(model, report.dense, spread_out, decode=True)
+    assert (last.stage, last.all_reduces) == (1, 32)
+    assert last.tensor == 2 * 4096 * 32 + 2 * 32064 // 2
+
+
+def test_shared_encoder_layers_reduce_too():
+    report = asked(text_tokens=64, batch=3)
+    model = report.model
+    alone = communication(model, report.dense, Sharding(2))
+    shared = communication(model, report.dense, Sharding(2, encoder=True))
+    # CLIP: 24 layers with two all-reduces of 577 tokens of 1024 values; in a ring of two, each
+    # device sends all of them
+    assert shared.all_reduces - alone.all_reduces == 48
+    assert shared.tensor - alone.tensor == 2 * 3 * 24 * 2 * 577 * 1024
+    decode = [
+        communication(model, report.dense, Sharding(2, encoder=one), decode=True)
+        for one in (False, True)
+    ]
+    assert decode[0] == decode[1]
 
 
 def test_more_devices_never_need_more_each():

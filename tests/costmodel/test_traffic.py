@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from vlm_tokencost.costmodel import Counting, Schedule, Stage, Workload, evaluate
+from vlm_tokencost.costmodel.measured import PassRow, Widths, pass_bytes
 from vlm_tokencost.costmodel.traffic import (
     Numbers,
     decode_kernels,
@@ -33,6 +34,21 @@ def test_projections_of_one_input_are_one_kernel():
     wide = found["gate + up"]
     assert (wide.flops, wide.weight_bytes) == (2 * N * D * 2 * M, 2 * 2 * D * M)
     assert found["down"].moved_bytes == 2 * N * (M + D)
+
+
+def test_convolutions_read_weights_and_what_is_told_of_their_inputs():
+    # CLIP: 576 patches of 3 × 14 × 14 values to 1024; every pixel lies in one patch
+    patches = kernels("vision")["patch embedding"]
+    assert patches.weight_bytes == 2 * 3 * 196 * 1024
+    assert patches.moved_bytes == 2 * 576 * (3 * 196 + 1024)
+    assert patches.flops == 2 * 576 * 588 * 1024
+    # FastVLM's first 7×7 depthwise kernels: 96 channels in and out, 256×256 positions
+    found = kernels("vision", model="fastvlm-7b")
+    depthwise = found["stage 0 mlp depthwise"]
+    assert depthwise.weight_bytes == 2 * 49 * 96
+    assert depthwise.moved_bytes == 2 * 256 * 256 * (96 + 96)
+    pointwise = found["stage 0 mlp up"]
+    assert pointwise.moved_bytes == 2 * 256 * 256 * (96 + 384)
 
 
 def test_fused_attention_leaves_out_what_the_mask_hides():
@@ -70,13 +86,75 @@ def test_elementwise_passes_by_hand():
         if one.kind == "pass"
     ]
     assert found == [
-        ("rotary embedding", 4 * N * (D + D)),  # q and k, read and written at 2 bytes
-        ("norm", 4 * N * D),
-        ("norm", 4 * N * D),
-        ("residual add", 6 * N * D),
-        ("residual add", 6 * N * D),
-        ("activation", 6 * N * M),
+        ("rotary embedding", 2 * 3 * N * (D + D)),  # q and k, 3 numbers of 2 bytes for each
+        ("norm", 2 * 4 * N * D),
+        ("norm", 2 * 4 * N * D),
+        ("residual add", 2 * 2 * N * D),
+        ("residual add", 2 * 2 * N * D),
+        ("activation", 2 * 3 * N * M),
     ]
+
+
+def test_passes_move_what_measured_rows_of_the_same_model_do():
+    # LLaMA-2-7B's widths are LLaVA-1.5-7B's; 64 and 6000 tokens lie on both sides of the cache
+    own = load_model("llava-1.5-7b")
+    for tokens in (64, 6000):
+        plan = evaluate(own, Workload(text_tokens=tokens)).dense.without_visual()
+        found = {
+            one.name: one.moved_bytes
+            for one in prefill_kernels(own, plan, Counting(), USUAL, "flash")
+            if one.kind == "pass"
+        }
+        width = Widths(D, D, D, M)
+        rows = {
+            "rotary embedding": "attn_rope",
+            "norm": "input_layernorm",
+            "residual add": "add",
+            "activation": "mlp_act",
+        }
+        assert found == {
+            name: pass_bytes(PassRow(2, tokens, row, 1.0), width) for name, row in rows.items()
+        }
+
+
+def test_what_of_a_kernel_each_bound_counts():
+    own = load_model("qwen2.5-vl-7b")  # keys are fewer than queries
+    plan = evaluate(own, Workload()).dense
+    numbers = Numbers(weights=4, dequantized=True)
+    for backend, repeated in (("sdpa", (0.0, 0.0, 1.0)), ("eager", (0.0, 1.0, 1.0))):
+        kernels = [
+            *prefill_kernels(own, plan, Counting(), numbers, backend),
+            *decode_kernels(own, plan, 1, Counting(), numbers, backend, True),
+        ]
+        found = {one.name: one.present for one in kernels}
+        assert found["down"] == found["scores and values"] == (1.0, 1.0, 1.0)
+        for name in ("norm", "residual add", "rotary embedding", "activation"):
+            assert found[name] == (0.0, 1.0, 1.0)
+        assert found["copy of the cache"] == (0.0, 1.0, 1.0)
+        assert found["weights at 16 bits"] == (0.0, 0.0, 1.0)
+        assert found["repeated keys and values"] == repeated
+
+
+def test_adds_beyond_the_cache_read_both_operands():
+    # 40 MB hold 4882 tokens of 4096 numbers of two bytes
+    own = load_model("llava-1.5-7b")
+    for tokens, numbers in ((4882, 2), (4883, 3)):
+        plan = evaluate(own, Workload(text_tokens=tokens)).dense.without_visual()
+        found = prefill_kernels(own, plan, Counting(), USUAL, "flash")
+        moved = {one.moved_bytes for one in found if one.name == "residual add"}
+        assert moved == {2 * numbers * tokens * D}
+
+
+def test_passes_of_normed_queries_and_of_a_network_without_gate():
+    # Qwen3-VL-8B norms queries and keys: 32 + 8 heads of 128, 4 numbers each where rotation has 3
+    found = kernels(model="qwen3-vl-8b", text_tokens=64)
+    rotated = found["rotary embedding"].moved_bytes
+    assert found["norm of queries and keys"].moved_bytes * 3 == rotated * 4
+    assert rotated % (2 * 3 * (32 + 8) * 128) == 0
+    # OPT's FFN has no gate: what enters and what leaves, 10240 wide
+    plain = kernels(model="blip2-opt-2.7b", text_tokens=0)
+    tokens = plain["down"].flops // (2 * 10240 * 2560)
+    assert plain["activation"].moved_bytes == 2 * 2 * tokens * 10240
 
 
 def test_few_bits_shrink_the_weights_of_the_llm_alone():
@@ -129,6 +207,34 @@ def test_grouped_keys_are_read_once_per_group():
     assert found["copy of the cache"].moved_bytes == 2 * attention.kv_bytes
     # Copies for each query head are written, after the groups are read.
     assert found["repeated keys and values"].moved_bytes == 2 * n * 256 * (4 + 28)
+
+
+@pytest.mark.parametrize(("latent", "values"), [("expanded", 16 * (192 + 128)), ("absorbed", 576)])
+def test_latent_attention_reads_what_it_caches(latent, values):
+    # DeepSeek-VL2-small: 16 heads with keys of 192 and values of 128; latents of 512 + 64
+    own = load_model("deepseek-vl2-small")
+    counting = Counting(latent=latent)
+    plan = evaluate(own, Workload(), counting=counting).dense
+    found = decode_kernels(own, plan, 1, counting, USUAL, "flash", False)
+    (attention,) = {one.kv_bytes for one in found if one.kind == "attention"}
+    assert attention == 2 * values * (plan.query[0] + 1)
+
+
+def test_recomputed_keys_are_read_from_where_they_were_written():
+    # The cache holds latents of 576 values, which the expansion reads; attention reads 16 heads'
+    # keys of 192 and values of 128 that this forward has made. Only the cache is concatenated.
+    own = load_model("deepseek-vl2-small")
+    counting = Counting(latent="recomputed")
+    plan = evaluate(own, Workload(batch=3), counting=counting).dense
+    every = decode_kernels(own, plan, 1, counting, Numbers(kv=8), "flash", True)
+    found = {one.name: one for one in every}
+    n = 3 * (plan.query[0] + 1)
+    attention = found["scores and values"]
+    assert attention.kv_bytes == 0
+    assert attention.moved_bytes == 2 * (n + 3) * 16 * (192 + 128)
+    assert found["copy of the cache"].moved_bytes == 2 * n * 576
+    expansion = found["key-value expansion"]
+    assert expansion.moved_bytes == 2 * n * (512 + 16 * (128 + 128))
 
 
 def test_experts_that_tokens_reach():

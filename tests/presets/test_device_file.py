@@ -81,7 +81,7 @@ def test_own_figures_are_no_longer_unverified(written):
     left = ("peaks.fp32", "peaks.tf32", "peaks.fp16", "peaks.int8", "bandwidth_gb_s")
     assert unverified_figures(load_device(path)) == left
     path = written('base = "t4"\n[efficiency]\ncompute = 0.4\n')
-    assert unverified_figures(load_device(path)) == ("efficiency.memory",)
+    assert unverified_figures(load_device(path)) == ("peaks.int4", "efficiency.memory")
 
 
 def test_a_byte_order_mark_and_windows_lines(tmp_path):

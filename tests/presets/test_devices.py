@@ -125,6 +125,8 @@ def test_the_same_constants_for_a100_and_h100():
     assert a100 == h100  # the proof allows no fit per device
 
 
+GA100 = ("a100-40-pcie", "a100-40-sxm", "a100-80-pcie", "a100-80-sxm")
+
 # --- what is known of them -----------------------------------------------------------------------
 
 
@@ -140,6 +142,11 @@ def test_sources_and_what_is_unverified(device_id):
     if device.verification == "memory":
         assert remembered
         assert figures
+
+
+@pytest.mark.parametrize("device_id", ["t4", "a800-80", "rtx-4090", *GA100])
+def test_rates_of_int4_that_no_source_confirms(device_id):
+    assert "peaks.int4" in unverified_figures(load_device(device_id))
 
 
 def test_peaks_stand_for_each_peak():

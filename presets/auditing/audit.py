@@ -1,0 +1,148 @@
+"""The audit of a claim: each family of quantities by its own rules."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from functools import lru_cache
+
+from ..claim import QUANTITIES, Claim
+from ..device import load_device
+from ..loader import load_model
+from ..method import load_method
+from . import hours, peaks
+from .findings import INCOMPLETE
+from .hours import trained
+from .own_numbers import OWN_NUMBERS, agreement, disagreement, product
+from .peaks import remembered
+from .recompute import recomputed
+from .speed import speed
+from .times import timed
+from .verdict import Verdict, VerdictName, rule
+
+#: Quantities that compare two runs.
+_RELATIVE = re.compile("(ratio|reduction|factor|speed-up|increase)$")
+QUALITY = rule("quality", "Accuracy is recorded, never judged.")
+NO_NUMBER = rule("no-number", "A text, or a figure that is no plain number, is recorded.")
+#: What of two verdicts on a time counts: the worse one, but for what could not be checked.
+_WORST: tuple[VerdictName, ...] = (
+    "impossible",
+    "inconsistent",
+    "needs scope",
+    "plausible",
+    "not checkable",
+)
+
+
+def audit(claim: Claim, known: Mapping[str, Claim] | None = None) -> Verdict:
+    """Return the verdict on a claim.
+
+    Args:
+        claim: What to audit. Only its typed fields count, not its id, names or source.
+        known: Claims that its relations and baselines name.
+
+    Raises:
+        InvalidInput: A model, method, device or relation that does not exist, or a schedule that
+            does not fit the model.
+    """
+    _refuse_unknown(claim.model, claim.applies, claim.device)
+    if not claim.judged or claim.value is None:
+        return _recorded(claim)
+    known = known or {}
+    contradicted = disagreement(claim, known)
+    if contradicted is not None:
+        return contradicted
+    verdict = _judged(claim, known)
+    follows = agreement(claim, known)
+    if not follows:
+        return verdict
+    if verdict.verdict == "not checkable" and _worked_out(claim):
+        reason = f"{follows} Those are not recomputed: {'; '.join(verdict.missing)}."
+        return verdict._replace(
+            verdict="reproduced with an assumption",
+            rule=OWN_NUMBERS,
+            reason=reason,
+            value=None if claim.value is None else float(claim.value),
+            relative_difference=None,
+            assumption="the figures that it is worked out from, which are not recomputed",
+        )
+    return verdict._replace(reason=f"{verdict.reason} {follows}")
+
+
+def _judged(claim: Claim, known: Mapping[str, Claim]) -> Verdict:
+    """Return the verdict of the family that the quantity belongs to."""
+    quantity, dimension = claim.quantity, QUANTITIES[claim.quantity]
+    if claim.dense and _RELATIVE.search(quantity):
+        reason = f"A run without a method has no {quantity} over itself."
+        lack = ("what it is compared with",)
+        return Verdict(claim, "not checkable", INCOMPLETE, reason, missing=lack)
+    if quantity in hours.FAMILY:
+        return trained(claim, known)
+    if quantity in peaks.FAMILY:
+        return remembered(claim, known)
+    if dimension in ("time", "rate"):
+        gained, taken = speed(claim, known), timed(claim)
+        return taken if gained is None else _both(gained, taken)
+    if quantity.startswith(("speed-up", "time ", "throughput ")):
+        gained = speed(claim, known)
+        assert gained is not None, "these quantities state a gain"
+        return gained
+    return recomputed(claim, product(claim, known), _beside(claim, known))
+
+
+def _both(gained: Verdict, taken: Verdict) -> Verdict:
+    """Return the worse of the verdicts on a gain and on the time itself, with both reasons."""
+    worse, other = gained, taken
+    places = [_WORST.index(one.verdict) for one in (gained, taken)]
+    if places[1] < places[0] or (places[1] == places[0] and taken.verdict != "plausible"):
+        worse, other = taken, gained
+    if other.verdict == "not checkable":
+        return worse
+    return worse._replace(reason=f"{worse.reason} {other.reason}")
+
+
+def _beside(claim: Claim, known: Mapping[str, Claim]) -> list[Claim]:
+    """Return the costs and caches of the same model that a claim names."""
+    named = [of for relation in claim.follows for of in relation.of if isinstance(of, str)]
+    if isinstance(claim.baseline, str):
+        named.append(claim.baseline)
+    others = [known[of] for of in dict.fromkeys(named) if of in known]
+    alike = ("flops", "kv")
+    return [
+        one
+        for one in others
+        if one.model == claim.model and one.quantity.startswith(alike) and one.value is not None
+    ]
+
+
+def _worked_out(claim: Claim) -> bool:
+    """Tell whether a figure is a share of costs, tokens or caches that are printed beside it.
+
+    Times are not: that two of them are printed does not make their ratio possible.
+    """
+    relative = claim.quantity.endswith(("ratio", "reduction", "factor"))
+    costs = claim.quantity.startswith(("flops", "token", "kv"))
+    return relative and costs
+
+
+@lru_cache(maxsize=1024)
+def _refuse_unknown(model: str, method: str, device: str) -> None:
+    """Refuse names that nothing has, whether or not the rules need them.
+
+    Raises:
+        UnknownName: The first of them.
+    """
+    if model:
+        load_model(model)
+    if method:
+        load_method(method)
+    if device:
+        load_device(device)
+
+
+def _recorded(claim: Claim) -> Verdict:
+    if claim.judged or claim.unit == "text":
+        reason = "The source prints no plain number; it is recorded as printed."
+        return Verdict(claim, "not checkable", NO_NUMBER, reason, missing=("a number",))
+    reason = "Accuracy depends on weights and data; it is recorded, never judged."
+    return Verdict(claim, "not checkable", QUALITY, reason, missing=("a run of the model",))

@@ -1,0 +1,122 @@
+"""Costs, tokens and caches: recomputed under every reading that the claim allows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from ..claim import Claim
+from .findings import (
+    INCOMPLETE,
+    NEAR_RANK,
+    PRINTING_RANK,
+    Found,
+    order,
+    told,
+    verdict_of,
+)
+from .fitting import FIT, contradicting, fitted, several_prompts
+from .measures import Measure, measures
+from .printed import Span, near, span
+from .requests import Prompt, measured, of_tokens, prompts, tokens_of
+from .setting import assumed_schedule, missing, report_of, tokens_known
+from .verdict import Verdict
+
+
+def recomputed(claim: Claim, product: Span | None = None, beside: Sequence[Claim] = ()) -> Verdict:
+    """Return the verdict on a cost, a token count or a cache.
+
+    Args:
+        claim: What to recompute.
+        product: Values that a rounded share leaves open, of a figure that was multiplied out.
+        beside: Claims of the same table, which have the same prompt.
+    """
+    if claim.dense and claim.quantity == "visual tokens" and claim.visual_tokens:
+        # A count is not its own proof: it has to follow from the model.
+        found = recomputed(claim.model_copy(update={"visual_tokens": None}), product, beside)
+        return found._replace(claim=claim)
+    lack = missing(claim)
+    if lack:
+        reason = f"Not recomputed. Missing: {'; '.join(lack)}."
+        return Verdict(claim, "not checkable", INCOMPLETE, reason, missing=lack)
+    wanted = measures(claim, report_of(claim))
+    if not wanted:
+        reason = f"Nothing here computes {claim.quantity}."
+        lacking = ("a closed form of the quantity",)
+        return Verdict(claim, "not checkable", INCOMPLETE, reason, missing=lacking)
+    agreeing = [
+        one for prompt in prompts(claim) for one in _agreeing(claim, wanted, prompt, product)
+    ]
+    if agreeing:
+        return _reproduced(claim, agreeing)
+    fits = list(fitted(claim, wanted))
+    shared = [one for one in fits if not contradicting(one, beside)]
+    if shared:
+        return _assuming(claim, shared)
+    if fits:
+        return several_prompts(claim, fits, beside)
+    from .diagnosis import diagnosed  # most figures agree
+
+    return diagnosed(claim, wanted)
+
+
+def _agreeing(
+    claim: Claim, wanted: tuple[Measure, ...], prompt: Prompt, product: Span | None
+) -> Iterator[Found]:
+    exact, allowed = span(claim), near(claim)
+    if product is not None and product.meets(exact):
+        allowed = Span(min(allowed.low, product.low), max(allowed.high, product.high))
+    report = report_of(claim, prompt.lengths[0])
+    for one, value in zip(wanted, measured(claim, wanted, prompt), strict=True):
+        if allowed.holds(value) and one.rank <= (
+            PRINTING_RANK if exact.holds(value) else NEAR_RANK
+        ):
+            words = of_tokens(claim, prompt.lengths, visual_lengths=prompt.visual)
+            yield Found(one, value, words, tokens_of(report), one.rank + prompt.rank)
+
+
+def _reproduced(claim: Claim, found: list[Found]) -> Verdict:
+    ordered = sorted(found, key=lambda one: order(claim, one))
+    best = ordered[0]
+    others = _others(best, ordered[1:])
+    reason = told(claim, best)
+    if others:
+        more = f" and {len(others) - 3} more" if len(others) > 3 else ""
+        reason += f" So {'does' if len(others) == 1 else 'do'} {'; '.join(others[:3])}{more}."
+    assumed = [assumed_schedule(claim)] if assumed_schedule(claim) else []
+    if not tokens_known(claim):
+        plan = report_of(claim).dense
+        size = "×".join(map(str, plan.images[0])) if plan.images else "default"
+        assumed.append(
+            f"one image of {size} pixels, the model's own default, which no source states"
+        )
+    if assumed:
+        text = "; ".join(assumed)
+        verdict = verdict_of(claim, best, reason)
+        return verdict._replace(verdict="reproduced with an assumption", rule=FIT, assumption=text)
+    return verdict_of(claim, best, reason)
+
+
+def _others(best: Found, rest: list[Found]) -> list[str]:
+    """Return other readings in words, one for each formula or different count."""
+    seen = {(best.measure.convention, best.measure.counts, best.value)}
+    words = []
+    for one in rest:
+        measure = one.measure
+        same = [
+            other
+            for other in seen
+            if other[:2] == (measure.convention, measure.counts)
+            and (measure.convention is not None or other[2] == one.value)
+        ]
+        if not same:
+            words.append(measure.words)
+        seen.add((measure.convention, measure.counts, one.value))
+    return words
+
+
+def _assuming(claim: Claim, fits: list[Found]) -> Verdict:
+    best = min(fits, key=lambda one: order(claim, one))
+    reason = f"{told(claim, best)} Assumed: {best.assumption}."
+    verdict = verdict_of(claim, best, reason)
+    text = "; ".join(filter(None, (best.assumption, assumed_schedule(claim))))
+    return verdict._replace(verdict="reproduced with an assumption", rule=FIT, assumption=text)

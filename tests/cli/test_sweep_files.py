@@ -1,0 +1,453 @@
+"""Files of `sweep`: formats, records, going on, interrupts, mistakes, progress, imports."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import pty
+import re
+import select
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from vlm_tokencost.cli import sweep_arrays, sweep_parquet
+from vlm_tokencost.cli.sweep_block import Block
+from vlm_tokencost.cli.sweep_grid import Column
+from vlm_tokencost.cli.sweep_text import lines
+
+FORMS = ("csv", "jsonl", "parquet")
+#: 31 · 10 + C(31, 2) · C(10, 2) rows, over arrays.
+GRID = ("--model", "llava-1.5-7b", "--prune-layer", "1:31", "--keep", "0.1:1:0.1")
+GRID = (*GRID, "--stages", "1..2")
+ROWS = 310 + 465 * 45
+#: 60 rows, one by one.
+FEW = ("--model", "llava-1.5-7b", "--batch", "1:20", "--tokens", "64,128,600")
+
+
+def table(path):
+    """Return the rows of a file of any form."""
+    if path.suffix == ".csv":
+        with path.open(newline="", encoding="utf-8") as file:
+            return [
+                {name: None if value == "" else value for name, value in row.items()}
+                for row in csv.DictReader(file)
+            ]
+    if path.suffix == ".jsonl":
+        return [json.loads(line) for line in path.read_text().splitlines()]
+    import pyarrow.parquet as pq
+
+    return pq.read_table(path).to_pylist()
+
+
+def texts(rows):
+    """Return rows with values that compare across forms: 2.0 in Parquet is 2 elsewhere."""
+    return [
+        {
+            name: str(int(value)) if str(value).endswith(".0") else str(value)
+            for name, value in ((n, float(v) if _is_number(v) else v) for n, v in row.items())
+        }
+        for row in rows
+    ]
+
+
+def _is_number(value):
+    return value is not None and re.fullmatch(r"[0-9.]+(e[+-]?[0-9]+)?", str(value))
+
+
+@pytest.mark.parametrize("words", [GRID[:-2], FEW], ids=["arrays", "one by one"])
+def test_all_forms_hold_the_same_rows(tokencost, tmp_path, words):
+    tables = []
+    for form in FORMS:
+        path = tmp_path / f"grid.{form}"
+        found = tokencost("sweep", *words, "--output", path)
+        assert (found.status, found.out) == (0, "")
+        tables.append(texts(table(path)))
+    assert tables[0] == tables[1] == tables[2]
+    assert tokencost("sweep", *words).out == (tmp_path / "grid.csv").read_text()
+
+
+def test_types_in_parquet(tokencost, tmp_path):
+    import pyarrow.parquet as pq
+
+    path = tmp_path / "grid.parquet"
+    tokencost("sweep", *GRID, "--limit", 10, "--output", path)
+    types = {field.name: str(field.type) for field in pq.read_schema(path)}
+    assert types["model"] == types["reason"] == "string"
+    assert types["prune_layer_1"] == types["batch"] == "int64"
+    assert types["exact_scheduled_FLOP"] == types["keep_1"] == "double"
+    record = json.loads(pq.read_metadata(path).metadata[b"tokencost"])
+    assert record["rows"] == ROWS
+    assert [column["name"] for column in record["columns"]] == list(types)
+    assert [path.name for path in tmp_path.iterdir()] == ["grid.parquet"]
+
+
+def test_totals_beyond_the_exact_integers(tokencost, tmp_path):
+    words = (*GRID[:-2], "--batch", 10**6)
+    stream = {}
+    for form in FORMS:
+        path = tmp_path / f"grid.{form}"
+        tokencost("sweep", *words, "--output", path)
+        stream[form] = [float(row["exact_scheduled_FLOP"]) for row in table(path)]
+    assert stream["csv"] == stream["jsonl"] == stream["parquet"]
+    assert min(stream["csv"]) > 2**53
+    # no digits that are not known: 1.2e18, not twenty digits
+    assert "e+" in table(tmp_path / "grid.csv")[0]["exact_scheduled_FLOP"]
+    (row,) = json.loads(f"[{tokencost('sweep', *words, '--format', 'jsonl', '--limit', 1).out}]")
+    alone = ("--prune-layer", 1, "--keep", 0.1, "--batch", 10**6, "--format", "json")
+    exact = tokencost("ratio", "--model", "llava-1.5-7b", *alone).json()["conventions"]["exact"]
+    off = abs(int(row["exact_scheduled_FLOP"]) - exact["scheduled"]) / exact["scheduled"]
+    assert off <= 1e-14
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("words", [GRID, FEW], ids=["arrays", "one by one"])
+def test_going_on_gives_the_same_file(tokencost, tmp_path, form, words):
+    whole, part = tmp_path / f"whole.{form}", tmp_path / f"part.{form}"
+    tokencost("sweep", *words, "--output", whole)
+    tokencost("sweep", *words, "--limit", 7, "--output", part)
+    assert len(table(part)) == 7
+    for limit in (7, 29, 41):
+        found = tokencost("sweep", *words, "--limit", limit, "--resume", "--output", part)
+        assert found.status == 0, found.err
+        assert len(table(part)) == limit
+    assert "29 are there" in found.err
+    found = tokencost("sweep", *words, "--resume", "--output", part)
+    assert found.status == 0, found.err
+    assert table(part) == table(whole)
+    if form != "parquet":
+        assert part.read_bytes() == whole.read_bytes()
+    found = tokencost("sweep", *words, "--resume", "--output", part)
+    assert (found.status, "nothing is left to do" in found.err) == (0, True)
+
+
+def test_going_on_without_a_file_begins(tokencost, tmp_path):
+    for form in FORMS:
+        path = tmp_path / f"grid.{form}"
+        assert tokencost("sweep", *FEW, "--resume", "--output", path).status == 0
+        assert len(table(path)) == 60
+
+
+@pytest.mark.parametrize("form", ["csv", "jsonl"])
+def test_a_torn_last_line_is_written_anew(tokencost, tmp_path, form):
+    path = tmp_path / f"grid.{form}"
+    tokencost("sweep", *FEW, "--output", path)
+    whole = path.read_bytes()
+    for length in (len(whole) - 1, len(whole) - 30, len(whole) // 2, 700, 30, 0):
+        path.write_bytes(whole[:length])
+        found = tokencost("sweep", *FEW, "--resume", "--output", path)
+        assert found.status == 0, found.err
+        assert path.read_bytes() == whole
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_another_grid_is_not_gone_on_with(tokencost, tmp_path, form):
+    path = tmp_path / f"grid.{form}"
+    tokencost("sweep", *FEW, "--limit", 9, "--output", path)
+    before = path.read_bytes()
+    others = [
+        (*FEW, "--text-tokens", 65),
+        (*FEW[:3], "1:21", *FEW[4:]),
+        (*FEW, "--logits", "all"),
+        (*FEW, "--device", "h100"),
+        ("--model", "llava-1.5-13b", *FEW[2:]),
+    ]
+    for words in others:
+        found = tokencost("sweep", *words, "--resume", "--output", path)
+        assert (found.status, found.out) == (2, "")
+        assert "was made by another grid, other options or another version" in found.err
+        assert path.read_bytes() == before
+
+
+def test_an_edited_file_is_not_gone_on_with(tokencost, tmp_path):
+    path = tmp_path / "grid.csv"
+    tokencost("sweep", *FEW, "--limit", 9, "--output", path)
+    text = path.read_text()
+    # The row before last goes: eight rows, of which the last is none of the eighth
+    rows = text.splitlines(keepends=True)
+    path.write_text("".join(rows[:-2] + rows[-1:]))
+    found = tokencost("sweep", *FEW, "--resume", "--output", path)
+    assert found.status == 2
+    assert "has a last row that this sweep would not have written" in found.err
+
+
+def test_files_that_no_sweep_made(tokencost, tmp_path):
+    for form in FORMS:
+        path = tmp_path / f"grid.{form}"
+        path.write_text("a,b\n1,2\n")
+        found = tokencost("sweep", *FEW, "--resume", "--output", path)
+        assert found.status == 2 and path.read_text() == "a,b\n1,2\n"
+        wanted = "is not a whole Parquet file" if form == "parquet" else "has no record of a sweep"
+        assert wanted in found.err
+        assert tokencost("sweep", *FEW, "--output", path).status == 0  # any file is replaced
+        assert len(table(path)) == 60
+
+
+def test_a_parquet_file_of_others(tokencost, tmp_path):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    path = tmp_path / "grid.parquet"
+    pq.write_table(pa.table({"a": [1]}), path)
+    found = tokencost("sweep", *FEW, "--resume", "--output", path)
+    assert found.status == 2 and "has no record of a sweep" in found.err
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_an_unfinished_sweep_is_not_overwritten_unasked(tokencost, tmp_path, form):
+    path = tmp_path / f"grid.{form}"
+    tokencost("sweep", *FEW, "--limit", 9, "--output", path)
+    found = tokencost("sweep", *FEW, "--output", path)
+    assert found.status == 2
+    assert "holds 9 of the 60 rows of this sweep; add --resume to go on, or remove it" in found.err
+    assert len(table(path)) == 9
+    assert tokencost("sweep", *FEW, "--limit", 9, "--output", path).status == 0
+    assert tokencost("sweep", *FEW, "--limit", 3, "--output", path).status == 0
+    other = tokencost("sweep", *FEW, "--text-tokens", 9, "--output", path)  # another one is
+    assert other.status == 0
+
+
+def test_records_tell_what_a_file_is(tokencost, tmp_path):
+    path = tmp_path / "grid.csv"
+    tokencost("sweep", *GRID, "--limit", 2, "--causal", "--output", path)
+    record = json.loads((tmp_path / "grid.csv.sweep.json").read_text())
+    assert record["rows"] == ROWS and record["command"] == "sweep"
+    assert record["grid"]["options"]["causal"] is True
+    assert record["grid"]["axes"] == {"model": ["llava-1.5-7b"]}
+    assert record["grid"]["stages"][1]["keep"][:2] == ["1/10", "1/5"]
+
+
+def test_inputs_are_not_written_over(tokencost, tmp_path):
+    plan = tmp_path / "plan.csv"
+    plan.write_text('[[stages]]\nfirst_layer = 2\nratio = "0.5"\n')
+    words = ("--model", "llava-1.5-7b", "--schedule", plan)
+    found = tokencost("sweep", *words, "--output", plan)
+    assert found.status == 2 and "is the schedule file" in found.err
+
+
+def test_a_changed_schedule_file_is_another_sweep(tokencost, tmp_path):
+    plan, path = tmp_path / "plan.toml", tmp_path / "grid.csv"
+    plan.write_text('[[stages]]\nfirst_layer = 2\nratio = "0.5"\n')
+    words = ("--model", "llava-1.5-7b", "--batch", "1:9", "--schedule", plan, "--output", path)
+    tokencost("sweep", *words, "--limit", 3)
+    plan.write_text('[[stages]]\nfirst_layer = 2\nratio = "0.25"\n')
+    assert "another grid" in tokencost("sweep", *words, "--resume").err
+
+
+def test_pyarrow_that_is_not_there(tokencost, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
+    path = tmp_path / "grid.parquet"
+    found = tokencost("sweep", *FEW, "--output", path)
+    assert (found.status, found.out) == (2, "")
+    wanted = (
+        "pyarrow is not installed; install the extra with: pip install 'vlm-tokencost[parquet]'"
+    )
+    assert found.err == f"error: {wanted}\n"
+    assert not path.exists()
+
+
+def running(*words, **options):
+    return subprocess.Popen(
+        [sys.executable, "-m", "vlm_tokencost.cli", "sweep", *map(str, words)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        **options,
+    )
+
+
+def interrupt(process, path, number):
+    """Interrupt a run when it has begun to write."""
+    for _ in range(1200):
+        files = [one for one in path.parent.iterdir() if ".sweep.json" not in one.name]
+        if any(one.stat().st_size > 3000 for one in files):
+            break
+        assert process.poll() is None, process.stderr.read()
+        time.sleep(0.05)
+    process.send_signal(number)
+    return process.communicate(timeout=120)
+
+
+#: More rows than a test waits for, one by one and over arrays.
+LONG = ("--model", "llava-1.5-7b", "--text-tokens", "0:99999")
+LONG_ARRAYS = (*GRID[:-1], "2..4")
+
+
+@pytest.mark.parametrize(
+    ("words", "form", "number"),
+    [
+        pytest.param(LONG, "csv", signal.SIGINT, id="one by one, csv"),
+        pytest.param(LONG, "jsonl", signal.SIGTERM, id="one by one, jsonl"),
+        pytest.param(LONG, "parquet", signal.SIGINT, id="one by one, parquet"),
+        pytest.param(LONG_ARRAYS, "csv", signal.SIGTERM, id="arrays, csv"),
+        pytest.param(LONG_ARRAYS, "jsonl", signal.SIGINT, id="arrays, jsonl"),
+        pytest.param(LONG_ARRAYS, "parquet", signal.SIGTERM, id="arrays, parquet"),
+    ],
+)
+def test_interrupts_leave_a_valid_file(tokencost, tmp_path, form, words, number):
+    path = tmp_path / f"grid.{form}"
+    if form == "parquet" and words is LONG:
+        process = running(*words, "--output", path)
+        time.sleep(4)  # less than a row group: nothing is written yet
+        process.send_signal(number)
+        _, told = process.communicate(timeout=120)
+    else:
+        process = running(*words, "--output", path)
+        _, told = interrupt(process, path, number)
+    assert process.returncode == 128 + number, told
+    match = re.search(r"interrupted after ([0-9,]+) of [0-9,]+ rows, all complete; (.*)\n", told)
+    assert match[2] == "the same command with --resume goes on"
+    done = int(match[1].replace(",", ""))
+    if form == "parquet":
+        import pyarrow.parquet as pq
+
+        assert pq.read_metadata(path).num_rows == done
+        assert [one.name for one in tmp_path.iterdir()] == ["grid.parquet"]
+    else:
+        text = path.read_text()
+        assert text.count("\n") == done + (form == "csv") and text.endswith("\n")
+    goal = done + 3
+    found = tokencost("sweep", *words, "--limit", goal, "--resume", "--output", path)
+    assert found.status == 0, found.err
+    if done < 200_000 and form != "parquet":
+        straight = tmp_path / f"straight.{form}"
+        tokencost("sweep", *words, "--limit", goal, "--output", straight)
+        assert straight.read_bytes() == path.read_bytes()
+
+
+def test_a_killed_run_is_gone_on_with(tokencost, tmp_path):
+    path = tmp_path / "grid.csv"
+    process = running(*LONG, "--output", path)
+    interrupt(process, path, signal.SIGKILL)
+    assert process.returncode == -signal.SIGKILL
+    there = path.read_text().count("\n") - 1
+    goal = there + 2
+    found = tokencost("sweep", *LONG, "--limit", goal, "--resume", "--output", path)
+    assert f"{there:,} are there" in found.err
+    assert len(table(path)) == goal
+
+
+def test_a_killed_run_leaves_no_half_parquet(tmp_path):
+    path = tmp_path / "grid.parquet"
+    process = running(*LONG_ARRAYS, "--output", path)
+    interrupt(process, path, signal.SIGKILL)
+    assert not path.exists()
+
+
+def test_a_reader_that_leaves(tmp_path):
+    process = running(*LONG_ARRAYS)
+    for _ in range(3):
+        process.stdout.readline()
+    process.stdout.close()
+    told = process.stderr.read()
+    assert process.wait(timeout=120) == 0
+    assert "Traceback" not in told and "Broken" not in told
+    process.stderr.close()
+
+
+def test_progress_is_for_terminals(tmp_path):
+    """Only where standard error is one: share, rate and time left."""
+    for quiet in (False, True):
+        ours, theirs = pty.openpty()
+        words = [*GRID, "--output", tmp_path / f"grid-{quiet}.csv", *(["--quiet"] * quiet)]
+        process = subprocess.Popen(
+            [sys.executable, "-m", "vlm_tokencost.cli", "sweep", *map(str, words)],
+            stderr=theirs,
+            env={**os.environ, "TERM": "xterm", "COLUMNS": "100"},
+        )
+        os.close(theirs)
+        shown = b""
+        while select.select([ours], [], [], 120)[0]:
+            try:
+                chunk = os.read(ours, 65536)
+            except OSError:  # the other side is closed
+                break
+            if not chunk:
+                break
+            shown += chunk
+        os.close(ours)
+        assert process.wait(timeout=120) == 0
+        text = shown.decode()
+        assert ("rows/s" in text) is not quiet
+        assert ("left" in text) is not quiet
+        if quiet:
+            assert text == ""
+
+
+def test_texts_that_need_quotes():
+    columns = (Column("reason", "text"), Column("n", "count"), Column("other", "text"))
+    block = Block(2, {"reason": 'a "b", 5 %', "n": [1, 2], "other": ["x,y", None]})
+    assert lines(columns, "csv", block) == ('"a ""b"", 5 %",1,"x,y"\n"a ""b"", 5 %",2,\n')
+    parsed = [json.loads(line) for line in lines(columns, "jsonl", block).splitlines()]
+    assert parsed == [
+        {"reason": 'a "b", 5 %', "n": 1, "other": "x,y"},
+        {"reason": 'a "b", 5 %', "n": 2, "other": None},
+    ]
+    same = Block(3, {"reason": "100 %", "n": 1, "other": None})
+    assert lines(columns, "csv", same) == "100 %,1,\n" * 3
+
+
+def test_blocks_join_in_every_form(tokencost, tmp_path, monkeypatch):
+    for form in FORMS:
+        tokencost("sweep", *GRID, "--output", tmp_path / f"large.{form}")
+    monkeypatch.setattr(sweep_arrays, "BLOCK", 1000)
+    monkeypatch.setattr(sweep_parquet, "GROUP", 3000)
+    for form in FORMS:
+        tokencost("sweep", *GRID, "--output", tmp_path / f"small.{form}")
+        assert table(tmp_path / f"small.{form}") == table(tmp_path / f"large.{form}")
+    assert len(table(tmp_path / "small.csv")) == ROWS
+
+
+@pytest.mark.parametrize("words", [FEW, GRID], ids=["one by one", "arrays"])
+def test_nothing_heavy_is_imported(words):
+    code = (
+        "import sys\n"
+        "from vlm_tokencost.cli.main import main\n"
+        "try:\n    main(sys.argv[1:])\n"
+        "except SystemExit as end:\n    assert not end.code\n"
+        "print(*{name.split('.')[0] for name in sys.modules}, file=sys.stderr)"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", code, "sweep", *words, "--limit", "40"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    heavy = {"torch", "transformers", "pandas", "pyarrow", "matplotlib", "scipy", "rich"}
+    if words is FEW:
+        heavy |= {"numpy"}
+    assert not heavy & set(run.stderr.split())
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads Linux's own figure")
+def test_memory_stays_flat(tmp_path):
+    """Five times the rows need the same memory."""
+    code = (
+        "import re, sys\n"
+        "from pathlib import Path\n"
+        "from vlm_tokencost.cli.main import main\n"
+        "try:\n    main(sys.argv[1:])\n"
+        "except SystemExit as end:\n    assert not end.code\n"
+        "print(re.search(r'VmHWM:\\s+(\\d+)', Path('/proc/self/status').read_text())[1])"
+    )
+    words = [*GRID[:-1], "3", "--quiet"]
+    for form, few in (("parquet", 300_000), ("csv", 70_000)):
+        peaks = []
+        for rows in (few, 5 * few):
+            path = tmp_path / f"{rows}.{form}"
+            cut = ("--limit", rows, "--output", path)
+            run = subprocess.run(
+                [sys.executable, "-c", code, "sweep", *words, *map(str, cut)],
+                capture_output=True,
+                text=True,
+                check=True,
+            )
+            peaks.append(int(run.stdout) // 1024)
+            path.unlink()
+        assert peaks[1] < 300
+        assert peaks[1] < peaks[0] + 40, peaks
