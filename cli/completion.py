@@ -9,7 +9,6 @@ import re
 from collections.abc import Callable, Iterable
 from typing import Any, get_args
 
-import typer
 from typer.core import TyperGroup
 
 from ..costmodel.flops import CONVENTIONS
@@ -81,10 +80,10 @@ def _known(parameter: Any, parent: str) -> Callable[[], Iterable[str]] | None:
     return next((_OPTIONS[name] for name in parameter.opts if name in _OPTIONS), None)
 
 
-def _offering(known: Callable[[], Iterable[str]]) -> Callable[..., list[str]]:
+def _offering(known: Callable[[], Iterable[str]]) -> Callable[..., list[tuple[str, str] | str]]:
     """Return what offers the known values; of a list with commas, for its last item."""
 
-    def offer(context: Any, words: list[str], incomplete: str) -> list[str]:
+    def offer(context: Any, words: list[str], incomplete: str) -> list[tuple[str, str] | str]:
         done, comma, _ = incomplete.rpartition(",")
         return [f"{done}{comma}{one}" for one in known()]  # typer leaves out what does not fit
 

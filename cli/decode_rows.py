@@ -7,7 +7,8 @@ from ..costmodel.decoding import SIDES as SIDES
 from ..costmodel.decoding import cache_groups as cache_groups
 from ..costmodel.decoding import decode_forwards as decode_forwards
 from ..costmodel.decoding import decode_payload as decode_payload
-from ..costmodel.decoding import forward_bytes, sides_of
+from ..costmodel.decoding import forward_bytes as forward_bytes
+from ..costmodel.decoding import sides_of
 from ..costmodel.memory import cache_bits, kv_cache_bytes
 from .rows import Row
 

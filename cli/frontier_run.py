@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from bisect import bisect_right
+from collections.abc import Iterable
 from dataclasses import fields
 from fractions import Fraction
 from pathlib import Path
@@ -28,6 +30,8 @@ SHOWN = 20
 #: Forms that hold every schedule unless told.
 _WHOLE_FORMS = ("json", "csv")
 _MOST_POINTS = 10**6
+#: Schedules that take seconds to price, one by one.
+_FOLLOWED = 500
 
 
 class Choices(NamedTuple):
@@ -125,7 +129,7 @@ def _answer(request: Question, choices: Choices, form: Format) -> Answer:
     if not solved.standing:
         raise _out_of_reach(limit, solved.least, floor, dense)
     shown = []
-    for one in chosen(solved.standing, _most_shown(choices.points, form)):
+    for one in _followed(chosen(solved.standing, _most_shown(choices.points, form))):
         priced = solved.priced(one)
         shown.append((one, priced, timed.side(priced) if timed else None))
     return Answer(solved, limit, budget, floor, dense, tuple(shown), timed, bits)
@@ -162,6 +166,17 @@ def chosen(standing: tuple[Standing, ...], most: int) -> list[Standing]:
     marks = (first + (last - first) * place / (most - 1) for place in range(most))
     places = {bisect_right(costs, mark) - 1 for mark in marks}
     return [standing[place] for place in sorted(places)]
+
+
+def _followed(standing: list[Standing]) -> Iterable[Standing]:
+    """Return schedules whose pricing is followed on a terminal, where there are many."""
+    if len(standing) < _FOLLOWED or not sys.stderr.isatty():
+        return standing
+    from rich.console import Console
+    from rich.progress import track
+
+    console = Console(stderr=True)
+    return track(standing, "pricing each schedule", console=console, transient=True)
 
 
 def _out_of_reach(limit: Limit, least: Fraction, floor: Fraction, dense: Fraction) -> InvalidInput:

@@ -166,7 +166,7 @@ def _own_notes(answer: Answer) -> list[str]:
     if answer.limit.quantity == "ttft":
         lines.append(
             "times are searched by their central estimate; lower and upper lie much farther apart "
-            "than neighbouring rows, and which of two rows is faster is surer than by how much"
+            "than neighbouring rows do"
         )
     if answer.timed is not None and _waits(answer):
         lines.append(

@@ -9,8 +9,6 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Sequence
 
-from rich.cells import cell_len
-
 from .document import Column, Table
 
 #: What rich adds to a column: a blank on either side, and one between columns.
@@ -19,12 +17,19 @@ PADDING = 3
 MOST_OF_WIDTH = 0.6
 
 
+def cells(text: str) -> int:
+    """Return the cells of a terminal that a text takes."""
+    from rich.cells import cell_len
+
+    return cell_len(text)
+
+
 def column_widths(table: Table) -> list[int]:
     """Return the terminal cells that each column takes, with its padding."""
     return [
         PADDING
         + max(
-            cell_len(line)
+            cells(line)
             for text in (column.header, *(row[place] for row in table.rows))
             for line in text.split("\n")
         )
@@ -89,13 +94,15 @@ def _only(table: Table, places: list[int], title: str) -> Table:
 
 
 def blocks(table: Table, width: int) -> str:
-    """Return the rows as blocks: the first cell, and below it each column with its value."""
+    """Return the rows as blocks: what names a row, and below it each other column's value."""
     headers = [column.header.replace("\n", " ") for column in table.columns]
-    margin = min(max(map(cell_len, headers), default=0), width // 2)
+    margin = min(max(map(cells, headers), default=0), width // 2)
+    named = min(_telling_apart(table), max(len(headers) - 1, 1))
     lines = []
     for row in table.rows:
-        lines += _wrapped(row[0].strip(), width, "  ", "    ")
-        for header, cell in zip(headers[1:], row[1:], strict=True):
+        name = ", ".join(cell.strip() for cell in row[:named] if cell.strip())
+        lines += _wrapped(name, width, "  ", "    ")
+        for header, cell in zip(headers[named:], row[named:], strict=True):
             if cell.strip():
                 lines += _labelled(f"    {header.ljust(margin)}  ", cell, width)
     return "\n".join(lines)
@@ -104,9 +111,9 @@ def blocks(table: Table, width: int) -> str:
 def _labelled(label: str, cell: str, width: int) -> list[str]:
     """Return a label and its text beside it or, where a word would have to be broken, below it."""
     text = " ".join(cell.split())
-    if cell_len(label) + max(map(cell_len, text.split())) > width:
+    if cells(label) + max(map(cells, text.split())) > width:
         return [label.rstrip(), *_wrapped(text, width, " " * 6, " " * 6)]
-    return _wrapped(text, width, label, " " * cell_len(label))
+    return _wrapped(text, width, label, " " * cells(label))
 
 
 def _wrapped(text: str, width: int, first: str, others: str) -> list[str]:

@@ -205,7 +205,7 @@ def grid_of(axes: Axes, devices: Devices) -> Grid:
     if axes.tokens:
         chosen.append(Axis("tokens", tuple(map(str, wholes(axes.tokens, "--tokens", 1)))))
     if axes.method:
-        chosen.append(Axis("method", names(axes.method, "--method")))
+        chosen.append(Axis("method", _methods(axes.method)))
     if axes.budget:
         chosen.append(Axis("budget", tuple(map(str, wholes(axes.budget, "--budget", 1)))))
     if axes.schedule:
@@ -248,9 +248,22 @@ def _models(axes: Axes) -> dict[str, Model]:
         raise InvalidInput("--model", None, problem, "give one of them")
     if axes.model:
         ids = names(axes.model, "--model")
+        if ids == ("all",):
+            from ..presets import list_models
+
+            ids = tuple(list_models())
         return {name: Question(model=name).priced_model() for name in ids}
     model = Question(**files).priced_model()
     return {model.id: model}
+
+
+def _methods(typed: Sequence[str]) -> tuple[str, ...]:
+    ids = names(typed, "--method")
+    if ids != ("all",):
+        return ids
+    from ..presets import list_methods
+
+    return tuple(list_methods())
 
 
 def _axis(axes: Axes, name: str) -> list[Axis]:

@@ -36,7 +36,7 @@ class Axes(Question):
 
     model: Annotated[
         Texts,
-        option(WORK, "--model", "Model presets; see `tokencost models list`.", "IDS"),
+        option(WORK, "--model", "Model presets, or all; see `tokencost models list`.", "IDS"),
     ] = ()  # type: ignore[assignment]
     images: Annotated[
         Texts, option(WORK, "--images", "Images in the prompt (default: 1).", _RANGE)
@@ -106,7 +106,9 @@ class Axes(Question):
     ] = ()  # type: ignore[assignment]
     method: Annotated[
         Texts,
-        option(SCHEDULE, "--method", "Published methods; see `tokencost methods list`.", "IDS"),
+        option(
+            SCHEDULE, "--method", "Published methods, or all; see `tokencost methods list`.", "IDS"
+        ),
     ] = ()  # type: ignore[assignment]
     budget: Annotated[
         Texts,

@@ -92,6 +92,7 @@ class ParquetFile:
             self._part.unlink(missing_ok=True)
             raise
         self._waiting: list[Any] = []
+        self._shared: dict[str, tuple[Any, Any]] = {}
         self._rows = 0
 
     def write(self, block: Block) -> None:
@@ -99,13 +100,29 @@ class ParquetFile:
         import pyarrow as pa
 
         arrays = [
-            _array(block, column, field.type)
+            self._array(block, column, field.type)
             for column, field in zip(self._columns, self._schema, strict=True)
         ]
         self._waiting.append(pa.RecordBatch.from_arrays(arrays, schema=self._schema))
         self._rows += block.rows
         if self._rows >= GROUP:
             self._flush()
+
+    def _array(self, block: Block, column: Column, kind: Any) -> Any:
+        """Return a column of a block; one that all rows share is made once for many blocks."""
+        import pyarrow as pa
+
+        value = block.values.get(column.name)
+        if hasattr(value, "dtype"):
+            return pa.array(value, kind)
+        if isinstance(value, list):
+            return pa.array([_fitting(one, column.kind) for one in value], kind)
+        known, made = self._shared.get(column.name, (None, None))
+        if made is None or known != value or len(made) < block.rows:
+            scalar = pa.scalar(_fitting(value, column.kind), kind)
+            made = pa.repeat(scalar, block.rows)
+            self._shared[column.name] = (value, made)
+        return made.slice(0, block.rows)
 
     def _flush(self) -> None:
         import pyarrow as pa
@@ -125,19 +142,6 @@ class ParquetFile:
             self._part.replace(self._path)
         finally:
             self._part.unlink(missing_ok=True)
-
-
-def _array(block: Block, column: Column, kind: Any) -> Any:
-    import pyarrow as pa
-
-    value = block.values.get(column.name)
-    if value is None:
-        return pa.nulls(block.rows, kind)
-    if hasattr(value, "dtype"):
-        return pa.array(value, kind)
-    if isinstance(value, list):
-        return pa.array([_fitting(one, column.kind) for one in value], kind)
-    return pa.repeat(pa.scalar(_fitting(value, column.kind), kind), block.rows)
 
 
 def _fitting(value: Any, kind: Kind) -> Any:

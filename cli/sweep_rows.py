@@ -41,17 +41,22 @@ class CellQuestion(Question):
         assert self.known is not None
         return self.known
 
-    def check(self) -> None:
-        """Refuse options that are wrong whatever the images.
+    def check(self, has_rules: bool) -> None:
+        """Refuse options that are wrong whatever the images; `has_rules` of selection, or may.
 
         Raises:
             InvalidInput: Such options, named as they were typed.
         """
         try:
             self._workload(self.priced_model())
-            self._counting(self.priced_model())
+            counting = self._counting(self.priced_model())
         except InvalidInput as error:
             raise self.renamed(error) from None
+        if counting.selection != "ideal" and not has_rules:
+            problem = "changes nothing: no schedule names a selection rule"
+            way_out = "leave it out, or name methods"
+            shown = f"selection={counting.selection}"
+            raise InvalidInput("--implementation", shown, problem, way_out)
 
 
 class Cell(NamedTuple):
@@ -81,7 +86,9 @@ class Rows:
         self._arrays = Arrays(grid)
         self._counts = {one.name for one in grid.columns() if one.kind == "count"}
         self._columns = {one.name for one in grid.columns()}
+        #: Why stages are not priced over arrays, and whether some figures are rounded; for remarks.
         self.one_by_one: str | None = None
+        self.rounded = False
 
     def check_requests(self) -> None:
         """Refuse options that are wrong for a model, and a model's only workload if it is.
@@ -97,7 +104,7 @@ class Rows:
         for place, model in enumerate(grid.models.values()):
             cell = grid.cell(place * (grid.cells // len(grid.models)))
             question = CellQuestion(known=model, **grid.request_fields(cell))
-            question.check()
+            question.check(grid.has("method") or grid.has("schedule"))
             self.timed.setting(cell)
             for axis in grid.axes:
                 if axis.name in BITS:
@@ -181,7 +188,7 @@ class Rows:
             self.one_by_one = "times on a device are not priced over arrays"
             return None
         from ..costmodel.sweeping.pricer import StagePricer
-        from ..costmodel.sweeping.shares import exact_shares
+        from ..costmodel.sweeping.shares import EXACT, exact_shares
 
         asked = cell.asked
         base = (cell.origin.schedule or Schedule()).model_copy(update={"rounding": grid.rounding})
@@ -193,6 +200,7 @@ class Rows:
         if not exact_shares(grid.denominator, pricer.entering_visual_tokens):
             self.one_by_one = "the shares have no common denominator that floats divide by exactly"
             return None
+        self.rounded |= max(pricer.dense.values()) >= EXACT
         return pricer
 
     def _one_by_one(self, cell: Cell, inner: int, count: int) -> Iterator[dict[str, Any]]:

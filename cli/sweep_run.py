@@ -91,6 +91,8 @@ def _write(
         go_on = "; the same command with --resume goes on" if path else ""
         _say(f"interrupted after {done:,} of {wanted:,} rows, all complete{go_on}")
         return 128 + stopped()
+    if rows.rounded and not quiet:
+        _say("totals from 2^53 on are rounded, within 1e-14 of the exact ones")
     if unpriced and not quiet:
         few = f"{unpriced:,} row{'s have' if unpriced > 1 else ' has'}"
         _say(f"{few} no figures: the column reason tells why")

@@ -6,10 +6,14 @@ import json
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from ..costmodel.version import __version__
+from .summary import SCHEMA_VERSION
 from .sweep_block import Block
 from .sweep_grid import Column
 from .sweep_options import Form
 
+#: What every JSON object of ours says first.
+_VERSIONS = (("schema_version", SCHEMA_VERSION), ("tokencost_version", __version__))
 #: Whole numbers below it are exact in floating point of 64 bits.
 EXACT = 2**53
 
@@ -27,7 +31,9 @@ def lines(columns: Sequence[Column], form: Form, block: Block) -> str:
     What all rows share is written once, into a template that the other values fill.
     """
     word = _csv_word if form == "csv" else json.dumps
-    pieces: list[str] = []
+    pieces = (
+        [] if form == "csv" else [f"{json.dumps(key)}: {word(text)}" for key, text in _VERSIONS]
+    )
     varying: list[list[Any]] = []
     for column in columns:
         value = _values(block, column, word)

@@ -4,6 +4,7 @@
     lower(model, plan, counting, …)   operators: matrix products, attention, convolutions
     exact_bill, published_bill        prices under the conventions survey, gated, exact
     evaluate(model, workload, schedule, counting) -> Report   all of it
+    latency.latency, peak.peak        time and memory of a report on a device
 
 Pure functions over frozen specs: no I/O, no printing, no torch.
 """
@@ -40,16 +41,68 @@ from .workload import Counting as Counting
 from .workload import Workload as Workload
 
 if TYPE_CHECKING:
+    from .device import Device as Device
     from .memory import kv_bytes_per_token as kv_bytes_per_token
     from .memory import kv_cache_bytes as kv_cache_bytes
     from .parameters import model_parameters as model_parameters
+    from .solving import Solution as Solution
+    from .solving import Target as Target
+    from .solving import solve as solve
+    from .training import TrainingStep as TrainingStep
+    from .training import training_step as training_step
 
 #: Names that few questions need, and their modules.
 _LATER = {
+    "Device": "device",
+    "Solution": "solving",
+    "Target": "solving",
+    "TrainingStep": "training",
     "kv_bytes_per_token": "memory",
     "kv_cache_bytes": "memory",
     "model_parameters": "parameters",
+    "solve": "solving",
+    "training_step": "training",
 }
+
+__all__ = [
+    "CONVENTIONS",
+    "Attention",
+    "Bill",
+    "Compress",
+    "Convention",
+    "Convolution",
+    "Counting",
+    "Device",
+    "EncoderMerge",
+    "Entry",
+    "InvalidInput",
+    "Linear",
+    "MissingExtra",
+    "Model",
+    "Operator",
+    "Report",
+    "Schedule",
+    "Solution",
+    "Stage",
+    "Target",
+    "TokenPlan",
+    "TokencostError",
+    "TrainingStep",
+    "UnknownName",
+    "Workload",
+    "__version__",
+    "evaluate",
+    "exact_bill",
+    "kv_bytes_per_token",
+    "kv_cache_bytes",
+    "lower",
+    "lower_decode",
+    "model_parameters",
+    "plan",
+    "published_bill",
+    "solve",
+    "training_step",
+]
 
 
 def __getattr__(name: str) -> Any:
@@ -59,3 +112,8 @@ def __getattr__(name: str) -> Any:
     from importlib import import_module
 
     return getattr(import_module(f"{__name__}.{_LATER[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    """Name what there is, imported or not."""
+    return __all__

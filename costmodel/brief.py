@@ -29,9 +29,7 @@ def cost_lines(report: Report, *, components: bool = False) -> list[Line]:
     """Return what a ratio compares, one line per convention; a dash where there is no figure."""
     rows = ratio_rows(report, CONVENTIONS)
     letter, power = prefix([row["baseline"] for row in rows])
-    return [
-        _line(row, letter, power) for row in rows if components or row["component"] == "total"
-    ]
+    return [_line(row, letter, power) for row in rows if components or row["component"] == "total"]
 
 
 def _line(row: Row, letter: str, power: int) -> Line:
@@ -58,10 +56,21 @@ def _tokens(report: Report) -> str:
     return "{} visual, {} structural and {} text tokens".format(*counts)
 
 
-def doubts(model: Model) -> list[str]:
-    """Return what a reader must be told of a model's figures."""
-    status = [] if model.status == "verified" else [f"configuration {model.status}"]
-    return [*status, *model.uncertainty]
+def doubts(model: Model, schedule: Schedule | None = None) -> list[str]:
+    """Return what a reader must be told of a model's figures and of a method's schedule."""
+    told = [] if model.status == "verified" else [f"configuration {model.status}"]
+    told += model.uncertainty
+    method = getattr(schedule, "method", None)
+    if method is not None:
+        told += [f"assumed of {method.title}: {text}" for text in method.assumed]
+    return told
+
+
+def choices(report: Report) -> list[str]:
+    """Return what is counted otherwise than by default."""
+    changed = report.counting.model_dump(exclude_defaults=True)
+    chosen = ", ".join(f"{name}={value}" for name, value in changed.items())
+    return [f"exact counts with {chosen}"] if chosen else []
 
 
 def report_text(report: Report) -> str:
@@ -73,13 +82,13 @@ def report_text(report: Report) -> str:
         else:
             sides = f"{line.baseline} → {line.scheduled} {line.unit}"
             lines.append(f"  {line.name:<6}  {sides} ({line.share})")
-    return "\n".join([*lines, *(f"  {doubt}" for doubt in doubts(report.model))])
+    told = [*choices(report), *doubts(report.model, report.schedule)]
+    return "\n".join([*lines, *(f"  {text}" for text in told)])
 
 
 def schedule_line(schedule: Schedule) -> str:
     """Return a schedule's primitives in words, for no model in particular."""
-    texts = [text if text.startswith(name) else f"{name}: {text}"
-             for name, text in primitive_texts(schedule)]
+    texts = [f"{name}: {text}" for name, text in primitive_texts(schedule)]
     named = [schedule.name] if schedule.name else []
     return "; ".join([*named, *texts]) or "nothing is reduced"
 

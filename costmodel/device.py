@@ -121,6 +121,10 @@ class Device(Spec):
         aliases: Other ids.
         verification: How its figures are known; `unverified` lists those that are not.
         notes, source: For the reader.
+
+    >>> from vlm_tokencost.presets import load_device
+    >>> load_device("a100-80-sxm").memory_bytes
+    80000000000
     """
 
     id: str

@@ -9,7 +9,11 @@ from pydantic import BaseModel, ValidationError
 
 
 class TokencostError(Exception):
-    """Base of every error that this library raises on purpose."""
+    """Base of every error that this library raises on purpose.
+
+    >>> issubclass(InvalidInput, TokencostError), issubclass(MissingExtra, TokencostError)
+    (True, True)
+    """
 
 
 class InvalidInput(TokencostError, ValueError):
@@ -21,6 +25,9 @@ class InvalidInput(TokencostError, ValueError):
         problem: What is wrong, as a clause.
         way_out: What to do instead, as a clause.
         names_spec: Whether `field` is the spec itself, because the problem is no single field's.
+
+    >>> print(InvalidInput("keep", 1.5, "is outside (0, 1]", "give a ratio such as 0.5"))
+    keep 1.5 is outside (0, 1]; give a ratio such as 0.5
     """
 
     names_spec = False
@@ -117,7 +124,11 @@ def _models(annotation: Any) -> list[type[BaseModel]]:
 
 
 class UnknownName(InvalidInput):
-    """A name that no preset has."""
+    """A name that no preset has.
+
+    >>> print(UnknownName("model", "lava-1.5-7b", ["llava-1.5-7b"], "tokencost models list"))
+    model lava-1.5-7b is not known; did you mean llava-1.5-7b?
+    """
 
     def __init__(self, field: str, name: str, known: Sequence[str], listing: str) -> None:
         """Suggest the closest of the `known` names, or the `listing` command."""
@@ -127,7 +138,11 @@ class UnknownName(InvalidInput):
 
 
 class MissingExtra(TokencostError):
-    """An optional dependency that is not installed."""
+    """An optional dependency that is not installed.
+
+    >>> print(MissingExtra("pandas", "pandas"))
+    pandas is not installed; install the extra with: pip install 'vlm-tokencost[pandas]'
+    """
 
     def __init__(self, package: str, extra: str) -> None:
         """Name the `package` and the `extra` that brings it."""

@@ -34,6 +34,11 @@ class Entry(NamedTuple):
         formula: Closed form in the symbols of `formulas`.
         values: Value of each symbol.
         each: Result for one layer, in the convention's unit.
+
+    >>> from vlm_tokencost.costmodel import Linear
+    >>> head = Linear("head", (), "head", "lm_head", tokens=1, in_features=4096, out_features=32064)
+    >>> exact_bill([head]).entries[0].substitution
+    '2 · 1 · 4096 · 32064'
     """
 
     component: Component
@@ -56,7 +61,13 @@ class Entry(NamedTuple):
 
 
 class Bill(NamedTuple):
-    """Entries in one unit, with their sums."""
+    """Entries in one unit, with their sums.
+
+    >>> from vlm_tokencost.costmodel import Linear
+    >>> head = Linear("head", (), "head", "lm_head", tokens=1, in_features=4096, out_features=32064)
+    >>> exact_bill([head]).by_component()
+    {'head': 262668288}
+    """
 
     unit: str
     entries: tuple[Entry, ...]
@@ -103,7 +114,13 @@ def _place(layer: int | None, outside: int) -> int:
 
 
 def exact_bill(operators: Iterable[Operator]) -> Bill:
-    """Price operators under `exact`: 2 FLOP per MAC."""
+    """Price operators under `exact`: 2 FLOP per MAC.
+
+    >>> from vlm_tokencost.costmodel import Linear
+    >>> head = Linear("head", (), "head", "lm_head", tokens=1, in_features=4096, out_features=32064)
+    >>> exact_bill([head, head]).total
+    525336576
+    """
     entries = []
     for operator in operators:
         component, layers, part, name = operator[:4]
@@ -139,6 +156,13 @@ def published_bill(convention: Literal["survey", "gated"], model: Model, plan: T
     Raises:
         UnknownName: A convention that is no published one.
         InvalidInput: A model for which the formula has no meaning.
+
+    >>> from vlm_tokencost.presets import load_model
+    >>> model = load_model("llava-1.5-7b")
+    >>> from vlm_tokencost.costmodel import Schedule, Workload, plan
+    >>> tokens = plan(model, Workload(), Schedule.keep(0.5, layer=2))
+    >>> published_bill("survey", model, tokens).total
+    1899432509440
     """
     decoder, d = model.decoder, model.decoder.hidden_size
     if convention not in _FFN_TERMS:  # "exact" would get the gated amounts as FLOPs

@@ -35,6 +35,6 @@ def report_frame(report: Report) -> pandas.DataFrame:
 
 
 def _amounts(values: list[int | None], pandas: Any) -> Any:
-    """Return a column of whole numbers, some of them missing: floats would lose their last digits."""
+    """Return a column of whole numbers, some missing: floats would lose their last digits."""
     fits = all(value is None or value <= LARGEST_INTEGER for value in values)
     return pandas.array(values, dtype="Int64" if fits else "object")

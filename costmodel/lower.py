@@ -25,6 +25,12 @@ def lower(
     """List the operators of a prefill: encoder, connector, decoder, head; batch included.
 
     With a schedule that names a selection rule, also what the rule computes.
+
+    >>> from vlm_tokencost.presets import load_model
+    >>> model = load_model("llava-1.5-7b")
+    >>> from vlm_tokencost.costmodel import Workload, exact_bill, plan
+    >>> exact_bill(lower(model, plan(model, Workload()), Counting())).total
+    8910375321600
     """
     selection: tuple[Operator, ...] = ()
     if schedule is not None and schedule.selection is not None:
@@ -51,6 +57,12 @@ def lower_decode(
 
     Raises:
         InvalidInput: Forwards that do not exist: `first` below 1, or `last` before `first`.
+
+    >>> from vlm_tokencost.presets import load_model
+    >>> model = load_model("llava-1.5-7b")
+    >>> from vlm_tokencost.costmodel import Workload, exact_bill, plan
+    >>> exact_bill(lower_decode(model, plan(model, Workload()))).total
+    13550747648
     """
     if not 1 <= first <= last:
         raise InvalidInput(

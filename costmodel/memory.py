@@ -23,6 +23,10 @@ def kv_bytes_per_token(decoder: Decoder, bits: int = 16, execution: Execution = 
 
     Σ over the layers with self-attention of ⌈2 · h_kv · d_h · bits / 8⌉; latent attention caches
     other widths, and a layer with a sliding window stops growing at its size.
+
+    >>> from vlm_tokencost.presets import load_model
+    >>> kv_bytes_per_token(load_model("llava-1.5-7b").decoder) == 32 * 2 * 32 * 128 * 2
+    True
     """
     layers = range(decoder.encoder_layers, decoder.num_hidden_layers)
     return sum(_token_bytes(decoder, layer, bits, execution) for layer in layers)
@@ -40,6 +44,12 @@ def kv_cache_bytes(
     the schedule by default, or 16. Channels that a schedule drops of visual keys and values are
     not stored: h_kv·(⌊c_K·d_h⌋ + ⌊c_V·d_h⌋) values for each visual token and layer. Of a mixture,
     the expectation, rounded to the nearest byte.
+
+    >>> from vlm_tokencost.presets import load_model
+    >>> model = load_model("llava-1.5-7b")
+    >>> from vlm_tokencost.costmodel import Workload, plan
+    >>> kv_cache_bytes(model, plan(model, Workload(text_tokens=64))) == 640 * 524_288
+    True
     """
     return round(sum(stored_bytes_per_layer(model, plan, bits, execution)))
 

@@ -31,6 +31,9 @@ class Linear(NamedTuple):
         component: Which part of the model it belongs to.
         layers: Layers of the component that execute it; empty for what lies outside the layers.
         part, name: What it does, and its module.
+
+    >>> Linear("head", (), "head", "lm_head", tokens=1, in_features=4096, out_features=32064).macs
+    131334144
     """
 
     component: Component
@@ -65,6 +68,11 @@ class Attention(NamedTuple):
 
     `queries` and `keys` are the tokens on either side; `pairs` is less than their product where
     windows, images or causal accounting split the sequence. Other attributes as in `Linear`.
+
+    >>> pairs = 640 * 640
+    >>> sizes = {"heads": 32, "query_key_size": 128, "value_size": 128}
+    >>> Attention("decoder", (0,), "attention", "self_attn", 640, 640, pairs, **sizes).macs
+    3355443200
     """
 
     component: Component
@@ -100,6 +108,10 @@ class Convolution(NamedTuple):
 
     `in_channels` is per group, `kernel` the product of the kernel's sizes. Other attributes as in
     `Linear`.
+
+    >>> sizes = {"positions": 576, "in_channels": 3, "out_channels": 1024, "kernel": 14 * 14}
+    >>> Convolution("vision", (), "patch embedding", "conv1", **sizes).macs
+    346816512
     """
 
     component: Component

@@ -15,6 +15,10 @@ def model_parameters(model: Model) -> dict[str, int]:
     `decoder` includes the embedding and the final norm; a head that is tied to the embedding
     stores nothing of its own, unless the checkpoint repeats it. `other` is what a checkpoint
     stores and no visual prompt runs; it is left out where there is nothing.
+
+    >>> from vlm_tokencost.presets import load_model
+    >>> sum(model_parameters(load_model("llava-1.5-7b")).values())
+    7063427072
     """
     decoder = model.decoder
     stored = not decoder.tie_word_embeddings or decoder.head_stored

@@ -28,6 +28,11 @@ def plan(model: Model, workload: Workload, schedule: Schedule | None = None) -> 
 
     Raises:
         InvalidInput: A schedule that does not fit the model, or an image that its rule refuses.
+
+    >>> from vlm_tokencost.presets import load_model
+    >>> tokens = plan(load_model("llava-1.5-7b"), Workload(), Schedule.keep(0.5, layer=2))
+    >>> tokens.visual[:3], tokens.query[:3]
+    ((576, 576, 288), (640, 640, 352))
     """
     schedule = schedule or Schedule()
     if schedule.mixture:

@@ -1,6 +1,6 @@
 """A question and its answer: the dense run beside the scheduled one."""
 
-from typing import Literal, NamedTuple, get_args
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
 from .architecture.model import Model
 from .errors import InvalidInput, UnknownName
@@ -21,6 +21,9 @@ from .schedule import Schedule
 from .tokenplan import TokenPlan
 from .workload import Counting, Workload
 
+if TYPE_CHECKING:
+    import pandas
+
 Phase = Literal["prefill", "decode", "generation"]
 
 
@@ -31,6 +34,13 @@ class Report(NamedTuple):
         model, workload, schedule, counting: What was asked; without a schedule both sides are
             the dense run.
         dense, scheduled: The token plans of both sides.
+
+    >>> from vlm_tokencost.presets import load_model
+    >>> report = evaluate(load_model("llava-1.5-7b"), schedule=Schedule.keep(0.5, layer=2))
+    >>> report.ratio("survey")
+    0.570640120967742
+    >>> report.to_dict("survey")["conventions"]["survey"]["scheduled"]
+    1899432509440
     """
 
     model: Model
@@ -45,6 +55,45 @@ class Report(NamedTuple):
         specs = [_given(spec) for spec in (self.workload, self.schedule, self.counting)]
         return f"Report({self.model.id!r}, {', '.join(specs)})"
 
+    def __str__(self) -> str:
+        """Return question and answer in a few lines."""
+        from .brief import report_text  # commands print tables
+
+        return report_text(self)
+
+    def _repr_html_(self) -> str:
+        """Return the answer as notebooks show it."""
+        from .notebook import report_html
+
+        return report_html(self)
+
+    def to_dict(self, *conventions: Convention) -> dict[str, Any]:
+        """Return what `tokencost ratio --format json` holds, under all conventions by default.
+
+        Raw integers in base units and unrounded doubles; docs/schemas/ratio.schema.json describes
+        it, and `schema_version` tells when a key changes its meaning.
+
+        Raises:
+            UnknownName: A convention that there is not.
+        """
+        from .payload import ratio_payload, ratio_rows
+
+        for name in conventions:
+            known_convention(name)
+        return ratio_payload(self, ratio_rows(self, conventions or CONVENTIONS))
+
+    def to_pandas(self) -> "pandas.DataFrame":
+        """Return one row per convention and component: baseline, scheduled and their ratio.
+
+        Whole numbers stay whole; where a convention has no figure for the model, they are missing.
+
+        Raises:
+            MissingExtra: pandas is not installed.
+        """
+        from .frames import report_frame
+
+        return report_frame(self)
+
     def bill(
         self, convention: Convention = "exact", *, scheduled: bool = True, phase: Phase = "prefill"
     ) -> Bill:
@@ -58,8 +107,7 @@ class Report(NamedTuple):
             InvalidInput: A published convention for another phase than the prefill, or for a
                 model for which it has no meaning (`obstacle`).
         """
-        if convention not in CONVENTIONS:
-            raise UnknownName("convention", convention, CONVENTIONS, "tokencost ratio --help")
+        known_convention(convention)
         if phase not in get_args(Phase):
             raise UnknownName("phase", phase, get_args(Phase), "tokencost cost --help")
         if scheduled:
@@ -218,6 +266,16 @@ class Report(NamedTuple):
         return computed - contributing
 
 
+def known_convention(name: str) -> None:
+    """Refuse a convention that there is not.
+
+    Raises:
+        UnknownName: There is none of that name.
+    """
+    if name not in CONVENTIONS:
+        raise UnknownName("convention", name, CONVENTIONS, "tokencost ratio --help")
+
+
 def _given(spec: Spec | None) -> str:
     """Return a spec with the fields that were given."""
     if spec is None:
@@ -237,6 +295,10 @@ def evaluate(
     Raises:
         InvalidInput: A schedule that does not fit the model or the workload, or an argument that
             is something else than its name says.
+
+    >>> from vlm_tokencost.presets import load_model
+    >>> evaluate(load_model("llava-1.5-7b"), Workload(text_tokens=64)).total("exact")
+    8910375321600
     """
     for field, value, kind in (
         ("model", model, Model),

@@ -71,6 +71,9 @@ class Compress(Spec):
             "instead-of-connector", where the method has its own, which its selection prices.
         extra: Tokens that come on top and pass the connector: merged from the rest.
         learned: Tokens that come on top of these, behind the connector.
+
+    >>> Compress(tokens=64).at
+    'after-connector'
     """
 
     tokens: Positive | None = None
@@ -93,6 +96,9 @@ class Stage(Spec):
         ratio: Visual tokens left, as a share of those that enter layer 0 (never of the stage
             before).
         withdraw: Leave no visual token at all.
+
+    >>> Stage(first_layer=2, ratio=0.5).ratio
+    Fraction(1, 2)
     """
 
     first_layer: Count
@@ -118,6 +124,9 @@ class EncoderMerge(Spec):
         merged_per_layer: Tokens that each block merges away in each crop: one number for all
             blocks, or a list with one for each; a list that ends with the contributing layers
             merges nothing in the rest.
+
+    >>> EncoderMerge(merged_per_layer=[16, 8]).merged_per_layer
+    (16, 8)
     """
 
     merged_per_layer: Annotated[int | tuple[int, ...], Converted(_merged_per_layer)]
@@ -197,6 +206,10 @@ class Schedule(Spec):
             its description.
 
     A schedule without a selection rule prices no selection: its component is 0.
+
+    >>> stage = Stage(first_layer=16, withdraw=True)
+    >>> print(Schedule(compress=Compress(tokens=64), stages=[stage]))
+    compress: tokens 64; stages: from layer 16 on no visual token
     """
 
     name: Name = ""
@@ -226,6 +239,29 @@ class Schedule(Spec):
     def primitives(self) -> tuple[str, ...]:
         """Names of the primitives that the schedule uses."""
         return tuple(name for name in PRIMITIVES if getattr(self, name))
+
+    def __str__(self) -> str:
+        """Return what the schedule does in words."""
+        from .brief import schedule_line  # commands know the model
+
+        return schedule_line(self)
+
+    def _repr_html_(self) -> str:
+        """Return the schedule as notebooks show it."""
+        from .notebook import schedule_html
+
+        return schedule_html(self)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields that say something, for JSON or TOML; shares are texts.
+
+        `type(schedule)(**schedule.to_dict())` is the schedule.
+
+        >>> Schedule.keep(0.5, layer=2).to_dict()["stages"][0]["ratio"]
+        '1/2'
+        """
+        table = self.model_dump(mode="json")
+        return {name: value for name, value in table.items() if value not in (None, "", [])}
 
     @classmethod
     def keep(cls, ratio: object, layer: object, rounding: Rounding = "floor") -> Self:

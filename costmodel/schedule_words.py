@@ -7,7 +7,7 @@ from typing import Any
 
 from .numeric import Spec
 from .report import Report
-from .schedule import EncoderMerge, Schedule, Stage, ratio_text
+from .schedule import EncoderMerge, Schedule, ratio_text
 from .tokenplan import TokenPlan
 from .units import compact, ranges
 
@@ -92,30 +92,44 @@ def primitive_texts(schedule: Schedule) -> list[tuple[str, str]]:
     """Return the primitives of a schedule by name, in words that fit every model.
 
     >>> primitive_texts(Schedule.keep(0.5, layer=2))
-    [('stages', 'from layer 2 on keep 0.5, rounding floor')]
+    [('stages', 'from layer 2 on keep 0.5'), ('rounding', 'floor')]
     """
     found = []
     for name in schedule.primitives:
         value = getattr(schedule, name)
         if name == "stages":
             text = "; ".join(_stage_text(stage) for stage in value)
+        elif name == "selection":
+            text = value if isinstance(value, str) else str(value.name)
+        elif name == "encoder":
+            text = _encoder_words(value)
         elif name == "layers":
             text = "; ".join(f"{rule.kind} {_fields(rule, ('kind',))}".strip() for rule in value)
         elif name == "mixture":
             text = ", ".join(f"{ratio_text(way.probability)} {_branch_text(way)}" for way in value)
         else:
-            text = value if isinstance(value, str) else _fields(value, ()) or "as by default"
+            text = _fields(value, ()) or "as by default"
         found.append((name, text))
     amounts = [schedule.compress, *schedule.stages]
     if any(amount and amount.ratio is not None for amount in amounts):
-        found[-1] = (found[-1][0], f"{found[-1][1]}, rounding {schedule.rounding}")
+        found.append(("rounding", schedule.rounding))
     return found
 
 
-def _stage_text(stage: Stage) -> str:
-    if stage.withdraw:
+def _encoder_words(encoder: Any) -> str:
+    """Return what happens in the encoder, for no model in particular."""
+    if not isinstance(encoder, EncoderMerge):
+        return f"{encoder.op} {'; '.join(_stage_text(stage) for stage in encoder.stages)}"
+    merged = encoder.merged_per_layer
+    if isinstance(merged, int):
+        return f"merge {merged} tokens in every block"
+    return f"merge tokens per layer ({compact(merged)})"
+
+
+def _stage_text(stage: Any) -> str:
+    if getattr(stage, "withdraw", False):
         return f"from layer {stage.first_layer} on no visual token"
-    left = f"{stage.tokens} visual tokens" if stage.ratio is None else ratio_text(stage.ratio)
+    left = _visual(stage.tokens) if stage.ratio is None else ratio_text(stage.ratio)
     return f"from layer {stage.first_layer} on keep {left}"
 
 
@@ -152,7 +166,9 @@ def _fields(spec: Spec, hidden: tuple[str, ...]) -> str:
         if isinstance(value, Fraction):
             value = ratio_text(value)
         elif isinstance(value, tuple):
-            whole = all(isinstance(item, int) for item in value)
+            whole = all(isinstance(item, int) for item in value) and value == tuple(
+                sorted(set(value))
+            )
             value = ranges(value) if whole else f"{_ends(value)} over {len(value)} layers"
         shown.append(f"{name.replace('_', ' ')} {value}")
     return ", ".join(shown)

@@ -30,6 +30,9 @@ class Target(NamedTuple):
             cache after the prefill.
         amount: In the quantity's unit.
         convention: What a ratio and a cost are counted by; immaterial for the others.
+
+    >>> Target("kv-bytes", Fraction(10**9)).unit
+    'B'
     """
 
     quantity: Quantity
@@ -75,6 +78,9 @@ class Solution(NamedTuple):
         tried: How many values were priced.
         exhaustive: Whether all of them were.
         monotone: Whether no larger value was seen to cost less.
+
+    >>> solve(lambda n: Fraction(n * n), 1, 9, Fraction(20)).above
+    5
     """
 
     within: int | None

@@ -95,6 +95,12 @@ class TokenPlan(NamedTuple):
         cache, channels, bits: What the schedule says of them; None is the default of each.
         branches: Probability and plan of each way of a mixture, None where the model does not
             run; the plan's own counts are then expectations, rounded to the nearest.
+
+    >>> from vlm_tokencost.presets import load_model
+    >>> model = load_model("llava-1.5-7b")
+    >>> from vlm_tokencost.costmodel import Schedule, Workload, plan
+    >>> plan(model, Workload(), Schedule.keep(0.5, layer=16)).average_visual_tokens
+    Fraction(432, 1)
     """
 
     images: tuple[Size, ...]

@@ -56,6 +56,12 @@ class TrainingStep(NamedTuple):
     Attributes:
         forward, activation_gradients, weight_gradients, recomputation: As above.
         bounds: Why the figure is an upper bound; empty where it is exact.
+
+    >>> from vlm_tokencost.costmodel import evaluate
+    >>> from vlm_tokencost.presets import load_model
+    >>> step = training_step(evaluate(load_model("llava-1.5-7b")))
+    >>> step.total == sum(step.by_component().values())
+    True
     """
 
     forward: Bill
@@ -93,6 +99,12 @@ def training_step(
 
     Raises:
         InvalidInput: An encoder–decoder LLM, or a schedule for a stream.
+
+    >>> from vlm_tokencost.costmodel import evaluate
+    >>> from vlm_tokencost.presets import load_model
+    >>> step = training_step(evaluate(load_model("llava-1.5-7b")))
+    >>> "vision" in step.weight_gradients.by_component()  # LLaVA freezes its encoder
+    False
     """
     schedule = report.schedule if scheduled else None
     training = training or training_of(report.schedule)

@@ -69,6 +69,9 @@ class Workload(Spec):
         text_tokens: N, system prompt and question.
         new_tokens: Tokens generated; the first one comes from the prefill.
         batch: Equal requests without padding; every total is multiplied by it.
+
+    >>> Workload(images=["336x672"], text_tokens=32).images
+    ((336, 672),)
     """
 
     images: Annotated[tuple[Size, ...], Converted(_images)] = ()
@@ -108,6 +111,9 @@ class Counting(Spec):
             which cannot be merged, run beside them either way.
         selection: What choosing the tokens computes: the least that its definition needs, or what
             the method's released code does.
+
+    >>> Counting(causal=True).logits
+    'last'
     """
 
     causal: StrictBool = False

@@ -32,7 +32,11 @@ _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
 def list_devices() -> list[str]:
-    """Return the ids of all devices, by family."""
+    """Return the ids of all devices, by family.
+
+    >>> "a100-80-sxm" in list_devices()
+    True
+    """
     return [device_id for path in _files() for device_id in _read(path)["devices"]]
 
 
@@ -46,6 +50,9 @@ def load_device(name: str, field: str = "device") -> Device:
         UnknownName: No device is called so.
         InvalidInput: A file that cannot be read or is wrong; the sentence names line and key.
         TokencostError: A preset is wrong; the message names file, device and key.
+
+    >>> load_device("NVIDIA GeForce RTX 4090").id
+    'rtx-4090'
     """
     if not isinstance(name, str):
         raise InvalidInput(field, name, "is not a device id", "see `tokencost devices list`")
@@ -64,12 +71,20 @@ def is_file(name: str) -> bool:
 
 
 def read_device(path: str | Path, field: str = "device") -> Device:
-    """Return the device that a user's TOML file describes.
+    r"""Return the device that a user's TOML file describes.
 
     Its `id` is the file's name, its `verification` "own", and its `source` the file, unless told.
 
     Raises:
         InvalidInput: The file cannot be read or is malformed; the sentence names line and key.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     path = Path(folder, "mine.toml")
+    ...     lines = ["memory_gb = 24", "bandwidth_gb_s = 900", "[peaks]", "bf16 = 90"]
+    ...     _ = path.write_text("\n".join(lines))
+    ...     read_device(path).id
+    'mine'
     """
     text = file_text(Path(path), field, _WAY_OUT)
     try:

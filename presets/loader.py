@@ -22,7 +22,11 @@ PARTS = Path(__file__).parent / "parts"
 
 
 def list_models() -> list[str]:
-    """Return the ids of all presets, by family."""
+    """Return the ids of all presets, by family.
+
+    >>> "llava-1.5-7b" in list_models()
+    True
+    """
     return [model_id for path in _family_files() for model_id in _read(path)["models"]]
 
 
@@ -32,6 +36,9 @@ def load_model(model_id: str) -> Model:
     Raises:
         UnknownName: No preset has that id.
         TokencostError: A preset file is wrong; the message names file, model and field.
+
+    >>> print(load_model("llava-1.5-7b"))
+    llava-1.5-7b (LLaVA-1.5), configuration verified: 7,063,427,072 parameters
     """
     if not isinstance(model_id, str):
         raise InvalidInput("model", model_id, "is not a model id", "see `tokencost models list`")

@@ -90,7 +90,12 @@ class AppliedMethod(Spec):
 
 
 class MethodSchedule(Schedule):
-    """A schedule that knows its method."""
+    """A schedule that knows its method.
+
+    >>> from vlm_tokencost.presets import load_model
+    >>> load_method("fastv").schedule(load_model("llava-1.5-7b")).method.title
+    'FastV'
+    """
 
     method: AppliedMethod
 
@@ -116,6 +121,9 @@ class Method(Spec):
         reference: What the published settings are for.
         assumed: What no source says.
         disagreements: Where paper, released code and common usage differ.
+
+    >>> load_method("fastv").paper
+    '2403.06764'
     """
 
     id: str
@@ -250,7 +258,11 @@ def _chosen_in_ways(primitives: Primitives, selection: Any) -> Primitives:
 
 
 def list_methods() -> list[str]:
-    """Return the ids of all methods, in alphabetical order."""
+    """Return the ids of all methods, in alphabetical order.
+
+    >>> "fastv" in list_methods()
+    True
+    """
     return sorted(path.stem for path in METHODS.glob("*.toml"))
 
 
@@ -260,6 +272,9 @@ def load_method(method_id: str) -> Method:
     Raises:
         UnknownName: No method has that id.
         TokencostError: A method's file is wrong; the message names file and field.
+
+    >>> load_method("fastv").selection
+    'fastv'
     """
     if not isinstance(method_id, str):
         raise InvalidInput(

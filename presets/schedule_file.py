@@ -50,6 +50,13 @@ def read_schedule(path: str | Path, field: str = "schedule") -> Schedule:
 
     Raises:
         InvalidInput: The file cannot be read or is malformed; the sentence names line and key.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     path = Path(folder, "half.toml")
+    ...     _ = path.write_text("compress = { ratio = 0.5 }")
+    ...     read_schedule(path).compress.ratio
+    Fraction(1, 2)
     """
     return open_schedule(path, field).schedule
 

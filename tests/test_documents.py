@@ -57,6 +57,11 @@ def test_documents_show_commands():
         "train",
         "latency",
         "crossover",
+        "claims",
+        "explain",
+        "results",
+        "sweep",
+        "frontier",
         "devices",
         "memory",
     }

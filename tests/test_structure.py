@@ -119,6 +119,9 @@ COMMANDS = [
     ("cost", "--method", "tome", "--model", "llava-1.5-7b", "--budget", "64"),
     ("compare", "--model", "llava-1.5-7b", "--methods", "fastv,tome"),
     ("solve", *SOLVED),
+    ("explain", "3.82T", "--model", "llava-1.5-7b"),
+    ("claims", "check", "zipvl-01"),
+    ("results", "list"),
     ("latency", "--model", "llava-1.5-7b", "--method", "fastv", "--device", "a100-80gb"),
     (
         "crossover",

@@ -3,36 +3,16 @@
 from __future__ import annotations
 
 import io
-import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 from html import escape
 from typing import Any
 
 from .content import Content, Entry, Record, Section, Summary
-from .picture import COLOURS, Bar, Disc, Label, Line, Mark, Picture, Shape
+from .pdf_drawing import drawing
+from .pdf_face import BOLD, FONT, Face
+from .picture import COLOURS
 from .words import CAPTIONS, CONVENTIONS, HOW, READING, TITLE
 
-_FONT, _BOLD = "Vera", "VeraBd"
-#: Signs that the face lacks, and what is written instead.
-_SPELT = {
-    "→": "->",
-    "⇒": "=>",
-    "Σ": "sum",
-    "∈": "in",
-    "≪": "<<",
-    "≫": ">>",
-    "∝": "~",
-    "‖": "||",
-    "✓": "yes",
-    "⌊": "floor(",
-    "⌋": ")",
-    "⌈": "ceil(",
-    "⌉": ")",
-    "∪": "or",
-    "∘": "°",
-    "↓": "down",
-    "↑": "up",
-}
 _MARGIN, _HEADER = 34.0, "#f0f0f0"
 #: Shares of the width that the columns of both tables have.
 _CLAIMS = (0.2, 0.09, 0.1, 0.08, 0.12, 0.41)
@@ -76,7 +56,7 @@ def as_pdf(content: Content) -> bytes:
 def _numbered(canvas: Any, document: Any) -> None:
     """Write the page's number and what the document is."""
     canvas.saveState()
-    canvas.setFont(_FONT, 7)
+    canvas.setFont(FONT, 7)
     canvas.drawString(_MARGIN, 18, TITLE)
     canvas.drawRightString(document.pagesize[0] - _MARGIN, 18, str(canvas.getPageNumber()))
     canvas.restoreState()
@@ -86,32 +66,24 @@ class _Page:
     """Makes the parts of the document, for a width."""
 
     def __init__(self, width: float) -> None:
-        """Register the face, which comes with reportlab, and set up the styles."""
+        """Set up the styles."""
         from reportlab.lib.styles import ParagraphStyle
-        from reportlab.pdfbase import pdfmetrics
-        from reportlab.pdfbase.ttfonts import TTFont
 
-        for name in (_FONT, _BOLD):
-            if name not in pdfmetrics.getRegisteredFontNames():
-                pdfmetrics.registerFont(TTFont(name, f"{name}.ttf"))
-        pdfmetrics.registerFontFamily(
-            _FONT, normal=_FONT, bold=_BOLD, italic=_FONT, boldItalic=_BOLD
-        )
+        self.face = Face()
         self.width = width
-        self.known = frozenset(pdfmetrics.getFont(_FONT).face.charToGlyph)
         self.styles = {
             name: ParagraphStyle(
                 name, fontName=face, fontSize=size, leading=1.32 * size, spaceBefore=before,
                 spaceAfter=after, keepWithNext=keep, splitLongWords=True,
             )
             for name, face, size, before, after, keep in (
-                ("title", _BOLD, 19, 0, 6, False),
-                ("heading", _BOLD, 13, 12, 5, True),
-                ("section", _BOLD, 11, 12, 3, False),
-                ("text", _FONT, 9, 0, 5, False),
-                ("tally", _FONT, 8, 0, 4, False),
-                ("cell", _FONT, 7, 0, 0, False),
-                ("head", _BOLD, 7, 0, 0, False),
+                ("title", BOLD, 19, 0, 6, False),
+                ("heading", BOLD, 13, 12, 5, True),
+                ("section", BOLD, 11, 12, 3, False),
+                ("text", FONT, 9, 0, 5, False),
+                ("tally", FONT, 8, 0, 4, False),
+                ("cell", FONT, 7, 0, 0, False),
+                ("head", BOLD, 7, 0, 0, False),
             )
         }  # fmt: skip
 
@@ -139,71 +111,63 @@ class _Page:
         for place, (title, picture) in enumerate(content.figures, 1):
             caption = f"Figure {place}. {CAPTIONS[title]}"
             yield KeepTogether(
-                [self._heading(title, 0), self._drawing(picture), self._text("text", caption)]
+                [
+                    self._heading(title, 0),
+                    drawing(picture, self.width, self.face),
+                    self._text("text", caption),
+                ]
             )
 
     def section(self, section: Section) -> Iterable[Any]:
         """Yield the claims about a method; a table starts where its first row has room."""
         from reportlab.platypus import CondPageBreak, Spacer
 
-        tables = []
+        tables: list[tuple[Sequence[str], list[list[Any]], Sequence[float]]] = []
         if section.entries:
             tables.append((_CLAIM_HEAD, [self._entry(one) for one in section.entries], _CLAIMS))
         if section.records:
             tables.append((_RECORD_HEAD, [self._record(one) for one in section.records], _RECORDS))
         _, rows, widths = tables[0]
-        yield CondPageBreak(_HEADING + self._height(rows[0], widths))
+        yield CondPageBreak(_HEADING + min(self._height(rows[0], widths), _HIGHEST))
         yield self._heading(section.title, 1)
         told = ", ".join(f"{number} {name}" for name, number in section.counts.items() if number)
         yield self._text("tally", told or "no figure that can be judged")
         for place, (head, rows, widths) in enumerate(tables):
             if place:
-                yield CondPageBreak(_HEADING + self._height(rows[0], widths))
+                yield CondPageBreak(_HEADING + min(self._height(rows[0], widths), _HIGHEST))
                 yield Spacer(0, 6)
             yield self._table(head, rows, widths)
 
     def _height(self, row: Sequence[Any], widths: Sequence[float]) -> float:
-        """Return the height of a row, at most most of a page's."""
+        """Return the height of a row."""
         heights = (
             cell.wrap(self.width * share - 12, _HIGHEST)[1]
             for cell, share in zip(row, widths, strict=True)
         )
-        return min(max(heights) + 6, _HIGHEST)
+        return float(max(heights)) + 6
 
     def _heading(self, text: str, level: int) -> Any:
         """Return a heading that the outline lists."""
         from reportlab.platypus import Paragraph
 
-        outline = _outlined(Paragraph, self._clean(text), level)
-        return outline(escape(self._clean(text)), self.styles["section" if level else "heading"])
+        outline = _outlined(Paragraph, self.face.clean(text), level)
+        return outline(
+            escape(self.face.clean(text)), self.styles["section" if level else "heading"]
+        )
 
     def _text(self, style: str, text: str) -> Any:
         from reportlab.platypus import Paragraph
 
-        return Paragraph(escape(self._clean(text)), self.styles[style])
+        return Paragraph(escape(self.face.clean(text)), self.styles[style])
 
     def _cell(self, *lines: str, bold: bool = False) -> Any:
         """Return a cell of these lines, the first perhaps in bold; empty ones are left out."""
         from reportlab.platypus import Paragraph
 
-        marked = [escape(self._clean(line)) for line in lines if line]
+        marked = [escape(self.face.clean(line)) for line in lines if line]
         if bold:
             marked[0] = f"<b>{marked[0]}</b>"
         return Paragraph("<br/>".join(marked), self.styles["cell"])
-
-    def _clean(self, text: str) -> str:
-        """Return a text in signs that the face has."""
-        spelt = "".join(_SPELT.get(sign, sign) for sign in text)
-        return "".join(self._sign(sign) for sign in spelt)
-
-    def _sign(self, sign: str) -> str:
-        if ord(sign) in self.known:
-            return sign
-        plain = unicodedata.normalize("NFKC", sign)
-        if all(ord(one) in self.known for one in plain):
-            return plain
-        words = unicodedata.name(sign, "?").lower().split()
-        return words[-1] if "letter" in words else "?"  # α is "alpha"
 
     def _summary(self, kind: str, rows: Sequence[Summary]) -> Any:
         cells = [
@@ -261,43 +225,9 @@ class _Page:
         ]
         cells = [[self._text("head", text) for text in head], *rows]
         columns = [self.width * share for share in widths]
-        return LongTable(cells, columns, repeatRows=1, style=TableStyle(style), splitInRow=1)
-
-    def _drawing(self, picture: Picture) -> Any:
-        """Return a picture at the width of the page, or less where the page is too low."""
-        from reportlab.graphics.shapes import Drawing, Group
-
-        scale = min(self.width / picture.width, 430 / picture.height)
-        drawing = Drawing(picture.width * scale, picture.height * scale)
-        shapes = [self._shape(mark, picture.height) for mark in picture.marks]
-        drawing.add(Group(*shapes, transform=(scale, 0, 0, scale, 0, 0)))
-        return drawing
-
-    def _shape(self, mark: Mark, height: float) -> Any:
-        """Return a mark; the origin of a drawing is at its bottom."""
-        from reportlab.graphics import shapes
-        from reportlab.lib.colors import HexColor as Colour
-
-        match mark:
-            case Bar(x, y, width, tall, fill):
-                bottom = height - y - tall
-                return shapes.Rect(x, bottom, width, tall, fillColor=Colour(fill), strokeColor=None)
-            case Disc(x, y, radius, fill, stroke):
-                paint = {"fillColor": Colour(fill), "strokeColor": Colour(stroke)}
-                return shapes.Circle(x, height - y, radius, strokeWidth=0.9, **paint)
-            case Shape(points, fill, stroke):
-                flat = [one for x, y in points for one in (x, height - y)]
-                paint = {"fillColor": Colour(fill), "strokeColor": Colour(stroke)}
-                return shapes.Polygon(flat, strokeWidth=0.6, **paint)
-            case Line(x1, y1, x2, y2, colour, width, dashed):
-                dash = [4, 3] if dashed else None
-                ends = (x1, height - y1, x2, height - y2)
-                look = {"strokeColor": Colour(colour), "strokeWidth": width}
-                return shapes.Line(*ends, strokeDashArray=dash, **look)
-            case Label(x, y, text, size, anchor, colour, bold):
-                look = {"fontName": _BOLD if bold else _FONT, "fontSize": size * 0.9}
-                look |= {"textAnchor": anchor, "fillColor": Colour(colour)}
-                return shapes.String(x, height - y, self._clean(text), **look)
+        tall = any(self._height(row, widths) > _HIGHEST for row in rows)  # it fits no page
+        look = TableStyle(style)
+        return LongTable(cells, columns, repeatRows=1, style=look, splitInRow=int(tall))
 
 
 def _outlined(paragraph: Any, title: str, level: int) -> Callable[..., Any]:

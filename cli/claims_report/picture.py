@@ -155,7 +155,7 @@ def fitted(text: str, width: float, size: float) -> str:
     """Return the start of a text that fits a width.
 
     >>> fitted("Token Transforming", 60, 9)
-    'Token Trans…'
+    'Token Tran…'
     """
     most = int(width / (0.56 * size))
     return text if len(text) <= most else text[: max(most - 1, 1)].rstrip() + "…"

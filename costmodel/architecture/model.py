@@ -89,6 +89,11 @@ class Model(Spec):
         unverified: Fields (dotted) that could not be checked against a source.
         defaulted: Fields that a config.json left to its model type's defaults.
         published_parameters: The published count, where one was found.
+
+    >>> from vlm_tokencost.presets import load_model
+    >>> model = load_model("llava-1.5-7b")
+    >>> model.decoder.num_hidden_layers, model.status
+    (32, 'verified')
     """
 
     id: Annotated[str, Converted(_identifier)]
@@ -108,6 +113,22 @@ class Model(Spec):
     ] = ()
     published_parameters: PublishedParameters | None = None
     source: Sources
+
+    def __str__(self) -> str:
+        """Return name, size and how well the figures were checked."""
+        from ..brief import model_line  # commands print cards
+
+        return model_line(self)
+
+    def _repr_html_(self) -> str:
+        """Return the model as notebooks show it."""
+        from ..notebook import model_html
+
+        return model_html(self)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return every field for JSON; `Model(**model.to_dict())` is the model."""
+        return self.model_dump(mode="json")
 
     @property
     def towers(self) -> tuple[VisionEncoder, ...]:

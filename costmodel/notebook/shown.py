@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..architecture.model import Model
-from ..brief import cost_lines, doubts, priced_phases
+from ..brief import choices, cost_lines, doubts, priced_phases
 from ..choosing import SELECTION, rule_name
 from ..flops import CONVENTIONS, MEANINGS, UNITS
 from ..parameters import model_parameters
@@ -25,7 +25,7 @@ def report_html(report: Report) -> str:
     if report.schedule is not None:
         rule = rule_name(report)
         notes.append(f"selection: {f'{rule}, counted by exact' if rule else SELECTION}")
-    notes += doubts(report.model)
+    notes += [*choices(report), *doubts(report.model, report.schedule)]
     return table(f"{report.model.id}: cost, scheduled against dense", header, rows, notes, words=2)
 
 
@@ -45,7 +45,7 @@ def model_html(model: Model) -> str:
     rows = [
         (
             name,
-            f"{tower.num_hidden_layers} layers of width {tower.hidden_size:,}",
+            f"{tower.name}: {tower.num_hidden_layers} layers of width {tower.hidden_size:,}",
             f"{counts['vision']:,}" if name == "vision" else "(with vision)",
         )
         for name, tower in towers.items()
@@ -53,7 +53,7 @@ def model_html(model: Model) -> str:
     decoder = model.decoder
     size = f"{decoder.num_hidden_layers} layers of width {decoder.hidden_size:,}"
     rows += [
-        ("connector", model.connector.kind_text, f"{counts['connector']:,}"),
+        ("connector", model.connector.name, f"{counts['connector']:,}"),
         ("decoder", f"{size}, vocabulary {decoder.vocab_size:,}", f"{counts['decoder']:,}"),
         ("head", "tied to the embedding" if not counts["head"] else "", f"{counts['head']:,}"),
     ]

@@ -8,11 +8,11 @@ from fractions import Fraction
 from ...costmodel import InvalidInput
 from ..claim import Claim
 from ..method import load_method
-from .bounds import Bound, cost_bounds
+from .bounds import Bound, cost_bounds, device_bounds
 from .diagnosis import REUSE, reused
 from .findings import INCOMPLETE
 from .gains import Gain
-from .limits import ATTENTION_SHARE, KV_SHARE, judged
+from .limits import ATTENTION_SHARE, EAGER, KV_SHARE, judged
 from .printed import number
 from .setting import Variant, assumed_schedule, report_of, tokens_known
 from .verdict import Verdict, rule
@@ -24,6 +24,8 @@ DEVICE_CEILING = rule(
 )
 
 
+#: Where no device is stated, and how fast times shrink with eager attention depends on one.
+_USUAL_DEVICE = "a100-80-sxm"
 #: Times as many visual tokens as the default image, and requests together, that no claim exceeds.
 _MANY, _TOGETHER = 32, 4096
 
@@ -39,6 +41,8 @@ def reconsidered(claim: Claim, stated: Gain, verdict: Verdict) -> Verdict:
             return verdict._replace(verdict="not checkable", rule=INCOMPLETE, missing=lack)
     if claim.batch is None and verdict.verdict == "impossible":
         verdict = _batched(claim, stated, verdict)
+    if verdict.verdict == "impossible":
+        verdict = _with_eager(claim, stated, verdict)
     if assumed_schedule(claim):
         return _whatever_share(claim, stated, verdict)
     variant = reused(claim)
@@ -75,6 +79,28 @@ def on_another_device(
     return verdict._replace(verdict="needs scope", rule=DEVICE_CEILING, reason=reason, missing=lack)
 
 
+def _with_eager(claim: Claim, stated: Gain, verdict: Verdict) -> Verdict:
+    """Return the verdict once attention may have kept its scores in memory in both runs.
+
+    Times then shrink faster than FLOPs. Where no device is stated, an A100 stands for it, on which
+    most of them are measured; the claim's own device is considered already.
+    """
+    if claim.device or claim.attention == "fused":
+        return verdict
+    own = device_bounds(claim.model_copy(update={"device": _USUAL_DEVICE, "attention": "eager"}))
+    most = own["eager"].get(claim.scope or "end-to-end", 0.0)
+    if float(stated.span.low) > most:
+        return verdict
+    reason = (
+        f"{verdict.reason.split(': ')[0]}; eager attention on both sides would allow "
+        f"{number(most)}× on an A100."
+    )
+    lack = ("the kernel of attention", *verdict.missing)
+    return verdict._replace(
+        verdict="needs scope", rule=EAGER, reason=reason, bound=most, missing=lack
+    )
+
+
 def _batched(claim: Claim, stated: Gain, verdict: Verdict) -> Verdict:
     """Return the verdict once requests may run together, which makes the cache's share grow."""
     together = claim.model_copy(update={"batch": _TOGETHER})
@@ -100,6 +126,8 @@ def _whatever_share(claim: Claim, stated: Gain, verdict: Verdict) -> Verdict:
         )
     report = report_of(least, variant=Variant(selects=False))
     extreme = judged(least, stated, cost_bounds(least, report), {}, Variant(selects=False))
+    if extreme.verdict == "impossible":
+        extreme = _with_eager(least, stated, extreme)
     if extreme.verdict in ("impossible", "needs scope"):
         reason = (
             f"{extreme.reason.removesuffix('.')}; this holds whatever share of the tokens the "

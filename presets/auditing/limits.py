@@ -111,7 +111,7 @@ def judged(
         return verdict("plausible", _rule(claim, scope), reason, scope, own.factor)
     above = (
         f"{stated.words} is above {number(own.factor)}×, the most for {NAMES[scope]} ({own.words}, "
-        f"at {where}, with the same attention kernels on both sides)"
+        f"at {where}, with the same, fused attention on both sides)"
     )
     inside = [name for name in PARTS[claim.scope] if low <= bounds[name].factor]
     if inside:

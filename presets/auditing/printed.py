@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from fractions import Fraction
 from typing import NamedTuple
 
@@ -96,6 +97,8 @@ def number(value: Fraction | float) -> str:
     ['14.9', '2,880', '0.5454', '1,664']
     """
     real = float(value)
+    if math.isinf(real):
+        return "∞"
     if abs(real) >= 10 ** (_DIGITS - 1):
         return f"{real:,.0f}"
     return f"{real:.{_DIGITS}g}"

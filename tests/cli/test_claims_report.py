@@ -244,6 +244,17 @@ def test_tables_go_on_with_their_headers():
         assert sum(one.claim.id in page for page in told) == 1
 
 
+def test_a_claim_that_fits_no_page_is_told_in_full():
+    pytest.importorskip("reportlab")
+    from vlm_tokencost.cli.claims_report.pdf import as_pdf
+
+    words = " ".join(f"word{place}" for place in range(4000))
+    long = [a_verdict(a_claim("a")), a_verdict(a_claim("b"), reason=words), a_verdict(a_claim("c"))]
+    document = read(as_pdf(content(long)))
+    text = " ".join(" ".join(page.extract_text().split()) for page in document.pages)
+    assert [f"word{place}" for place in range(4000) if f"word{place}" not in text] == []
+
+
 def test_the_document_has_an_outline_and_every_sign():
     pytest.importorskip("reportlab")
     from vlm_tokencost.cli.claims_report.pdf import as_pdf
@@ -269,13 +280,13 @@ def test_the_document_has_an_outline_and_every_sign():
 
 def test_published_claims_have_no_sign_that_the_document_cannot_print():
     pytest.importorskip("reportlab")
-    from vlm_tokencost.cli.claims_report.pdf import _Page
+    from vlm_tokencost.cli.claims_report.pdf_face import Face
     from vlm_tokencost.presets.claim import load_claims
 
-    page = _Page(700)
+    face = Face()
     for claim in load_claims().values():
         for text in (claim.method, claim.setting, claim.conditions, claim.source, claim.note):
-            assert page._clean(text).count("?") == text.count("?"), text
+            assert face.clean(text).count("?") == text.count("?"), text
 
 
 # --- the command ---------------------------------------------------------------------------------

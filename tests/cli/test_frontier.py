@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -327,6 +328,30 @@ def test_mistakes_end_in_one_sentence(tokencost, words, fragments):
     assert not result.out
     assert result.err.count("\n") == 1
     assert all(fragment in result.err for fragment in fragments), result.err
+
+
+@pytest.mark.parametrize(
+    ("option", "low"),
+    [
+        (("--max-ratio",), "1%"),
+        (("--max-flops",), "1G"),
+        (("--convention", "survey", "--max-flops"), "1G"),
+        (("--max-kv-bytes",), "1MB"),
+        (("--device", "a100-80gb", "--runtime", "graph", "--max-ttft"), "1ms"),
+        (("--device", "a100-80gb", "--max-ttft"), "1ms"),
+    ],
+    ids=lambda value: value[-1] if isinstance(value, tuple) else "",
+)
+def test_what_a_refusal_asks_for_suffices(tokencost, option, low):
+    error = tokencost("frontier", *MODEL, *STAGE, *option, low).err
+    amount, unit = re.search(
+        r"; give at least ([0-9.]+) (%|[TGMk]?(?:FLOP|MAC|B)|ms)", error
+    ).groups()
+    typed = amount + unit.replace("FLOP", "").replace("MAC", "")
+    found = answer(tokencost, *MODEL, *STAGE, *option, typed)
+    assert found["points"][0]["cost"] == pytest.approx(found["cost"]["least"])
+    less = f"{0.999 * float(amount):.6f}{unit.replace('FLOP', '').replace('MAC', '')}"
+    assert tokencost("frontier", *MODEL, *STAGE, *option, less).status == 2
 
 
 def test_a_convention_without_meaning_is_refused(tokencost):

@@ -99,6 +99,10 @@ def test_few_bits_say_what_happens(tokencost):
     assert answer["running"]["baseline"]["dequantized"] is True
     native = asked(tokencost, "latency", "--model", "llava-1.5-7b", "--device", "h100", "--bits", 8)
     assert native["running"]["baseline"]["precision"] == "fp8"
+    told = "the LLM's products run on fp8 units; quantising activations is not priced"
+    hopper = ("latency", "--model", "llava-1.5-7b", "--device", "h100")
+    for more, said in ((("--bits", 8), True), (("--bits", 4), False), ((), False)):
+        assert (told in " ".join(tokencost(*hopper, *more).out.split())) is said
 
 
 def test_unverified_figures_and_models_that_do_not_fit(tokencost):
@@ -129,6 +133,24 @@ def test_a_run_that_does_not_fit_says_by_how_much_and_what_would(tokencost):
     assert f"what would fit: {changes[0]} (" in text
     fitting = tokencost("latency", "--model", "llava-1.5-7b", "--device", "t4").out
     assert "GiB" not in fitting
+
+
+def test_a_request_without_a_schedule_is_told_of_once(tokencost):
+    text = " ".join(tokencost("latency", "--model", "llava-1.5-13b", "--device", "t4").out.split())
+    assert "memory: the request needs" in text
+    assert text.count("more than t4 has") == 1
+
+
+def test_what_fits_to_the_last_byte_is_not_warned_of(tokencost, tmp_path):
+    words = ("--model", "llava-1.5-7b", "--tokens", 64)
+    peak = asked(tokencost, "latency", *words, "--device", "t4")["memory"]["baseline"]["peak"]
+    for less, fits in ((0, True), (1, False)):
+        path = tmp_path / f"own-{less}.toml"
+        path.write_text(f'base = "t4"\nmemory_gb = {(peak - less) / 10**9:.9f}\n')
+        own = asked(tokencost, "latency", *words, "--device", path)["memory"]["baseline"]
+        assert (own["excess"], own["fits"]) == (less, fits)
+        warned = "memory: the baseline run" in tokencost("latency", *words, "--device", path).out
+        assert warned is not fits
 
 
 def test_fewer_bits_and_other_attention_change_what_fits(tokencost):
@@ -359,6 +381,15 @@ def test_a_larger_gain_needs_more_tokens(tokencost):
     ]
     assert found == sorted(found)
     assert len(set(found)) == 3
+
+
+def test_the_gain_that_is_asked_for_is_shown(tokencost):
+    words = (*FASTV, "--over", "batch", "--up-to", 8)
+    searched = "batch from 1 to 8, every one priced; time to the first token"
+    for more, said in (((), False), (("--gain", "1.5"), True)):
+        text = " ".join(tokencost("crossover", *words, *more).out.split())
+        assert f"{searched}, more than 1.5 times as fast" in text if said else searched in text
+        assert ("1.5 times" in text) is said
 
 
 def test_what_never_pays_says_so(tokencost):

@@ -31,6 +31,7 @@ def rows(tokencost, *words):
     validator = jsonschema.Draft202012Validator(SCHEMA)
     for row in parsed:
         validator.validate(row)
+        del row["schema_version"], row["tokencost_version"]  # of JSON alone
     table = list(csv.DictReader(io.StringIO(tokencost("sweep", *words).out)))
     assert table == [
         {name: "" if value is None else str(value) for name, value in row.items()} for row in parsed
@@ -171,6 +172,21 @@ def test_methods_budgets_and_their_refusals(tokencost):
             assert row["exact_baseline_FLOP"] > 0
     told = tokencost("sweep", *MODEL, "--method", "fastv", "--budget", "64,600").err
     assert told.endswith("1 row has no figures: the column reason tells why\n")
+
+
+def test_all_models_and_all_methods(tokencost):
+    from vlm_tokencost.presets import list_methods, list_models
+
+    found = tokencost("sweep", "--model", "all", "--format", "jsonl")
+    priced = [json.loads(line) for line in found.out.splitlines()]
+    assert [row["model"] for row in priced] == list_models()
+    assert all(row["exact_baseline_FLOP"] > 0 for row in priced)
+    found = tokencost("sweep", *MODEL, "--method", "all", "--format", "jsonl")
+    priced = [json.loads(line) for line in found.out.splitlines()]
+    assert [row["method"] for row in priced] == list_methods()
+    assert all((row["reason"] is None) is (row["exact_ratio"] is not None) for row in priced)
+    told = sum(row["reason"] is not None for row in priced)
+    assert told == 0 or f"{told} row" in found.err
 
 
 def test_tokens_schedules_and_the_dense_model(tokencost):
@@ -380,6 +396,7 @@ def test_models_without_published_figures(tokencost):
         (("--output", "/no/where/x.csv"), "--output /no/where/x.csv is in a directory that does"),
         (("--config", "x.json"), "--model and --config both name a model"),
         (("--implementation", "latent=absorbed"), "--implementation"),
+        (("--implementation", "selection=released"), "no schedule names a selection rule"),
     ],
     ids=str,
 )

@@ -19,6 +19,7 @@ from vlm_tokencost.cli import sweep_arrays, sweep_parquet
 from vlm_tokencost.cli.sweep_block import Block
 from vlm_tokencost.cli.sweep_grid import Column
 from vlm_tokencost.cli.sweep_text import lines
+from vlm_tokencost.costmodel import __version__
 
 FORMS = ("csv", "jsonl", "parquet")
 #: 31 · 10 + C(31, 2) · C(10, 2) rows, over arrays.
@@ -38,7 +39,9 @@ def table(path):
                 for row in csv.DictReader(file)
             ]
     if path.suffix == ".jsonl":
-        return [json.loads(line) for line in path.read_text().splitlines()]
+        rows = [json.loads(line) for line in path.read_text().splitlines()]
+        versions = ("schema_version", "tokencost_version")  # of JSON alone
+        return [{key: row[key] for key in row if key not in versions} for row in rows]
     import pyarrow.parquet as pq
 
     return pq.read_table(path).to_pylist()
@@ -91,7 +94,8 @@ def test_totals_beyond_the_exact_integers(tokencost, tmp_path):
     stream = {}
     for form in FORMS:
         path = tmp_path / f"grid.{form}"
-        tokencost("sweep", *words, "--output", path)
+        told = tokencost("sweep", *words, "--output", path).err
+        assert "totals from 2^53 on are rounded, within 1e-14 of the exact ones\n" in told
         stream[form] = [float(row["exact_scheduled_FLOP"]) for row in table(path)]
     assert stream["csv"] == stream["jsonl"] == stream["parquet"]
     assert min(stream["csv"]) > 2**53
@@ -384,9 +388,10 @@ def test_texts_that_need_quotes():
     block = Block(2, {"reason": 'a "b", 5 %', "n": [1, 2], "other": ["x,y", None]})
     assert lines(columns, "csv", block) == ('"a ""b"", 5 %",1,"x,y"\n"a ""b"", 5 %",2,\n')
     parsed = [json.loads(line) for line in lines(columns, "jsonl", block).splitlines()]
+    versions = {"schema_version": "1", "tokencost_version": __version__}
     assert parsed == [
-        {"reason": 'a "b", 5 %', "n": 1, "other": "x,y"},
-        {"reason": 'a "b", 5 %', "n": 2, "other": None},
+        {**versions, "reason": 'a "b", 5 %', "n": 1, "other": "x,y"},
+        {**versions, "reason": 'a "b", 5 %', "n": 2, "other": None},
     ]
     same = Block(3, {"reason": "100 %", "n": 1, "other": None})
     assert lines(columns, "csv", same) == "100 %,1,\n" * 3

@@ -317,6 +317,23 @@ def test_bits_of_a_schedule_are_its_own():
 
 
 @pytest.mark.parametrize(
+    ("bits", "running", "numbers"),
+    [
+        # what a schedule says of activations holds, where fp8 units would take 8 bits
+        ({"weights": 8}, {}, (8, 16, 16)),
+        ({"weights": 8, "activations": 8}, {}, (8, 8, 16)),
+        ({"kv": 4}, {"bits": 8}, (8, 8, 4)),
+        ({"weights": 4}, {"activation_bits": 8, "kv_bits": 8}, (4, 8, 8)),
+    ],
+)
+def test_bits_of_schedule_and_of_options(bits, running, numbers):
+    report = evaluate(load_model("llava-1.5-7b"), Workload(), Schedule(bits=bits))
+    where = device(peaks=Peaks(bf16=989, fp8=1979))
+    found = arithmetic(where, report.scheduled, Running(**running))
+    assert found.numbers[:3] == numbers
+
+
+@pytest.mark.parametrize(
     ("running", "peaks", "field"),
     [
         (Running(bits=5), {"bf16": 1}, "bits"),

@@ -49,3 +49,13 @@ def test_geforce_cards_boost_above_their_stated_clock():
     for device, refused in ((card, False), (server, True)):
         flops = 0.9 * device.peak("fp16")
         assert bool(computed_signs(1.0, device, 32, flops)) is refused
+
+
+@pytest.mark.parametrize(
+    ("name", "most"), [("rtx-4090", 0.97), ("rtx-3090", 0.97), (A100, 0.85), ("l40s", 0.85)]
+)
+def test_shares_of_the_peak_that_prefills_reach(name, most):
+    device = load_device(name)
+    for share, refused in ((most - 0.001, False), (most + 0.001, True)):
+        flops = share * device.peak("fp16")
+        assert bool(computed_signs(1.0, device, 32, flops)) is refused

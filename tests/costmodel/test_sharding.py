@@ -107,6 +107,11 @@ def test_a_tied_head_is_copied_to_the_last_stage():
     assert first["embedding"] == last["head"] == 2 * 151_936 * 1536
 
 
+def test_how_many_devices_there_are():
+    assert Sharding(4, 2).devices == 8
+    assert Sharding().devices == 1
+
+
 def test_what_devices_send():
     report = asked(schedule=({"first_layer": 2, "ratio": 0.5},), text_tokens=64, batch=3)
     model = report.model

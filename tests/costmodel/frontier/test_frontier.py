@@ -149,6 +149,45 @@ def by_brute_force(report, grid, weights, price):
     return priced
 
 
+@pytest.mark.parametrize("model", ["llava-1.5-7b", "gemma3-4b"])
+@pytest.mark.parametrize("kind", ["uniform", "drawn"])
+def test_against_hundreds_of_thousands_priced_over_arrays(model, kind):
+    import numpy as np
+    from vlm_tokencost.costmodel.sweeping import Combinations, StagePricer
+
+    report = dense(model)
+    depth, entering = len(report.dense.layout), report.dense.entering_visual_tokens
+    layers, ratios = tuple(range(1, depth, 2)), [Fraction(n, 16) for n in range(1, 16)]
+    weights = Importance.uniform(report.dense.layout)
+    if kind == "drawn":
+        draw = random.Random(7)
+        weights = Importance("drawn", tuple(draw.randint(0, 10**6) for _ in range(depth)))
+    behind = np.array([sum(weights.weights[layer:]) for layer in range(depth + 1)])
+    pricer, costs, values = StagePricer(report.model), [], []
+    for count in (1, 2, 3):
+        rows = Combinations(layers, tuple(range(1, 16)), count)
+        firsts, shares = rows.reader().read(0, rows.rows)
+        costs.append(pricer.price(firsts, shares, 16).exact.astype(np.int64))
+        kept = [
+            np.full(rows.rows, entering),
+            *(share.astype(int) * entering // 16 for share in shares),
+        ]
+        value = np.full(rows.rows, entering * behind[0])
+        for first, before, after in zip(firsts, kept, kept[1:], strict=False):
+            value += (after - before) * behind[first.astype(int)]
+        values.append(value)
+    cost, value = np.concatenate(costs), np.concatenate(values)
+    order = np.lexsort((-value, cost))
+    cost, value = cost[order], value[order]
+    highest = np.r_[-1, np.maximum.accumulate(value)[:-1]]
+    expected = list(zip(cost[value > highest], value[value > highest], strict=True))
+    grid = Grid.of(report.dense, layers, ratios, (1, 2, 3))
+    assert grid.space.size == len(cost) > 250_000
+    found = frontier(report, grid, weights, Flops())
+    assert [(one.point.cost, one.point.value) for one in found.standing] == expected
+    assert len(expected) > 100
+
+
 def exact(report):
     return report.total("exact")
 
@@ -256,14 +295,14 @@ def test_what_does_not_add_up_is_told():
 
 def test_levels_of_equal_tokens_are_one():
     report = dense(visual_tokens=10)
-    # ⌊10/4⌋ = ⌊0.2 · 10⌋ = ⌊0.299 · 10⌋ = 2; 0.95 leaves 9, 1 all 10
-    ratios = [QUARTER, Fraction(1, 5), Fraction(299, 1000), Fraction(95, 100), Fraction(1)]
-    grid = Grid.of(report.dense, (3,), ratios, (1,))
-    assert grid.levels == ((2, Fraction(1, 5)), (9, Fraction(95, 100)))
+    # ⌊0.201 · 10⌋ = ⌊0.21 · 10⌋ = ⌊0.25 · 10⌋ = 2; 0.95 leaves 9, 1 all 10
+    ratios = [Fraction(1, 4), Fraction(201, 1000), Fraction(21, 100), Fraction(95, 100)]
+    grid = Grid.of(report.dense, (3,), [*ratios, Fraction(1)], (1,))
+    assert grid.levels == ((2, Fraction(21, 100)), (9, Fraction(95, 100)))
     assert grid.stages == (0, 1)
-    # rounded up, 0.95 leaves all 10 as well, and 1/4 and 0.299 leave 3
-    grid = Grid.of(report.dense, (3,), ratios[:4], (1,), "ceil")
-    assert grid.levels == ((2, Fraction(1, 5)), (3, QUARTER))
+    # rounded up, 0.95 leaves all 10 as well, and the others 3
+    grid = Grid.of(report.dense, (3,), ratios, (1,), "ceil")
+    assert grid.levels == ((3, Fraction(21, 100)),)
     assert grid.stages == (0, 1)
 
 

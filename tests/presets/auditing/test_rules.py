@@ -205,7 +205,8 @@ VISIONZIP = {"applies": "visionzip", "budget": 160, **NEXT}
     [
         # f(2880)/f(160) is 20 to 20.5 by convention; with CLIP's five crops 10.9.
         ("llm-prefill", 15, "plausible", "llm-prefill"),
-        ("llm-prefill", 25, "impossible", "llm-prefill"),
+        ("llm-prefill", 25, "needs scope", "llm-prefill"),  # with eager attention
+        ("llm-prefill", 60, "impossible", "llm-prefill"),
         ("prefill", 15, "needs scope", "llm-prefill"),
         ("ttft", 9, "plausible", "ttft"),
         ("end-to-end", 15, "needs scope", "llm-prefill"),
@@ -478,3 +479,14 @@ def test_a_prompt_between_two_whole_numbers():
     found = verdict("flops", "4.624", "TFLOP", dense=True, convention="gated", **LLAVA)
     assert found.verdict == "reproduced with an assumption"
     assert "118 to 119 text tokens" in found.assumption
+
+
+def test_eager_attention_shrinks_faster_than_flops():
+    # FastV on 2,880 tokens: FLOPs of the LLM fall 2.0 times; on an A100 with scores in memory,
+    # of which a quarter is left, its prefill falls up to 2.4 times.
+    fields = {"scope": "llm-prefill", "applies": "fastv", **NEXT}
+    found = verdict("speed-up", "2.3", "×", **fields)
+    assert (found.verdict, found.rule) == ("needs scope", "eager-attention")
+    assert "the kernel of attention" in found.missing
+    assert verdict("speed-up", "2.3", "×", attention="fused", **fields).verdict == "impossible"
+    assert verdict("speed-up", "2.6", "×", **fields).verdict == "impossible"
