@@ -11,6 +11,8 @@ import os
 gc.set_threshold(100_000)
 # Plugins of pydantic would be looked for in every installed distribution.
 os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
+if os.environ.get("NO_COLOR"):  # help without any style, as tables are; typer would keep bold
+    os.environ.setdefault("_TYPER_FORCE_DISABLE_TERMINAL", "1")
 
 
 def run() -> None:

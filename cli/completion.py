@@ -40,6 +40,12 @@ def _claims() -> Iterable[str]:
     return load_claims()
 
 
+def _results() -> Iterable[str]:
+    from ..presets.result import load_results
+
+    return [result.id for table in load_results().values() for result in table.results]
+
+
 #: What an option's value, or the id that a command is about, can be.
 _OPTIONS: dict[str, Callable[[], Iterable[str]]] = {
     "--model": _models,
@@ -51,7 +57,13 @@ _OPTIONS: dict[str, Callable[[], Iterable[str]]] = {
     "--format": lambda: get_args(Format),
     "--tokens-at": lambda: ("after-connector", "before-connector"),
 }
-_IDS = {"models": _models, "methods": _methods, "devices": _devices, "claims": _claims}
+_IDS = {
+    "models": _models,
+    "methods": _methods,
+    "devices": _devices,
+    "claims": _claims,
+    "results": _results,
+}
 _CHOICES = re.compile(r"[a-z]+(\|[a-z]+)+")
 
 

@@ -1,49 +1,14 @@
-"""The bill of `tokencost cost` as flat rows: phases, components, layers, terms."""
+"""The bill of `tokencost cost` as flat rows: layers, terms."""
 
-from typing import Any, NamedTuple
+from typing import Any
 
-from ..costmodel import Bill, Report
+from ..costmodel import Report
+from ..costmodel.billing import PhaseBill
 from ..costmodel.flops import UNITS, Convention
 from ..costmodel.operators import COMPONENTS
 from ..costmodel.parameters import layer_parameters
-from ..costmodel.report import Phase
 from .rows import Row
 from .units import ranges
-
-
-class PhaseBill(NamedTuple):
-    """One phase under one convention.
-
-    Attributes:
-        phase, convention: What is priced.
-        sides: Baseline and scheduled bill.
-        explained: The bills whose terms explain it, with their phase; a generation is explained
-            by its decode forwards alone, because its prefill is a phase of its own.
-    """
-
-    phase: str
-    convention: Convention
-    sides: tuple[Bill, Bill]
-    explained: tuple[str, tuple[Bill, Bill]]
-
-
-def phase_bills(report: Report, name: Convention, step: int) -> list[PhaseBill]:
-    """Return every phase that is priced under a convention."""
-
-    def sides(phase: Phase) -> tuple[Bill, Bill]:
-        dense = report.bill(name, scheduled=False, phase=phase)
-        return dense, report.bill(name, scheduled=True, phase=phase)
-
-    prefill = sides("prefill")
-    bills = [PhaseBill("prefill", name, prefill, ("prefill", prefill))]
-    if name == "exact":
-        forward = report.decode_forward(step, scheduled=False), report.decode_forward(step)
-        phase = f"decode forward {step}"
-        bills.append(PhaseBill(phase, name, forward, (phase, forward)))
-        if report.workload.new_tokens > 1:
-            forwards = (f"decode forwards 1–{report.workload.new_tokens - 1}", sides("decode"))
-            bills.append(PhaseBill("generation", name, sides("generation"), forwards))
-    return bills
 
 
 def layer_rows(report: Report, name: Convention) -> list[Row]:

@@ -49,7 +49,11 @@ def parts(table: Table, width: int) -> list[Table] | None:
     these take too much, as few as tell the rows apart.
     """
     words, few = _leading_words(table.columns), _telling_apart(table)
-    return _split(table, width, words) or (_split(table, width, few) if few < words else None)
+    split = _split(table, width, words)
+    left_out = {column.header for column in table.columns[few:words]}
+    if split or not left_out or "unit" in left_out:  # a figure stands beside its unit
+        return split
+    return _split(table, width, few)
 
 
 def _split(table: Table, width: int, named: int) -> list[Table] | None:
@@ -101,7 +105,8 @@ def blocks(table: Table, width: int) -> str:
     lines = []
     for row in table.rows:
         name = ", ".join(cell.strip() for cell in row[:named] if cell.strip())
-        lines += _wrapped(name, width, "  ", "    ")
+        indent = " " * (2 + len(row[0]) - len(row[0].lstrip()))  # which marks sub-rows
+        lines += _wrapped(name, width, indent, f"{indent}  ")
         for header, cell in zip(headers[named:], row[named:], strict=True):
             if cell.strip():
                 lines += _labelled(f"    {header.ljust(margin)}  ", cell, width)

@@ -34,6 +34,7 @@ def as_table(document: Document, *, plain: bool = False) -> str:
     )
     columns = shutil.get_terminal_size((TEXT_WIDTH, 24)).columns if terminal else TABLE_WIDTH
     width = min(max(columns, LEAST_WIDTH), TEXT_WIDTH)
+    hyphens = width == TEXT_WIDTH  # the narrower, the likelier an id or a range would be broken
 
     def print_text(*parts: tuple[str, str]) -> None:
         """Print lines that are wrapped already: rich looks at them for their styles alone."""
@@ -43,12 +44,12 @@ def as_table(document: Document, *, plain: bool = False) -> str:
             console.file.write("".join(text for text, _ in parts) + "\n")
 
     def title(text: str) -> str:
-        return textwrap.fill(text, width) if terminal else text
+        return textwrap.fill(text, width, break_on_hyphens=hyphens) if terminal else text
 
     margin = max((len(label) for label, _ in document.facts), default=0) + 4
     head = [(title(document.title), "bold")]
     for label, text in document.facts:
-        lines = textwrap.wrap(text, max(width - margin, 20)) or [""]
+        lines = textwrap.wrap(text, max(width - margin, 20), break_on_hyphens=hyphens) or [""]
         head.append((f"\n  {label.ljust(margin - 2)}", "dim"))
         head.append((("\n" + " " * margin).join(lines), ""))
     print_text(*head)
@@ -73,7 +74,13 @@ def as_table(document: Document, *, plain: bool = False) -> str:
                 shown.add_row(*[Text(cell) for cell in row])
             console.print(shown)
     notes = [
-        textwrap.fill(note, width, initial_indent="  ", subsequent_indent="    ")
+        textwrap.fill(
+            note,
+            width,
+            initial_indent="  ",
+            subsequent_indent="    ",
+            break_on_hyphens=hyphens,
+        )
         for note in document.notes
     ]
     print_text(("\n".join(notes), "dim"))

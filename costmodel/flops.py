@@ -72,6 +72,11 @@ class Bill(NamedTuple):
     unit: str
     entries: tuple[Entry, ...]
 
+    def __str__(self) -> str:
+        """Return total and components; the entries alone would fill a page."""
+        parts = ", ".join(f"{name} {amount:,}" for name, amount in self.by_component().items())
+        return f"{self.total:,} {self.unit}" + (f" ({parts})" if parts else "")
+
     @property
     def total(self) -> int:
         """Sum of all entries."""

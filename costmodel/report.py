@@ -82,6 +82,23 @@ class Report(NamedTuple):
             known_convention(name)
         return ratio_payload(self, ratio_rows(self, conventions or CONVENTIONS))
 
+    def bill_dict(self, *conventions: Convention, step: int = 1) -> dict[str, Any]:
+        """Return what `tokencost cost --format json` holds: parameters, every phase, KV cache.
+
+        As `to_dict`, with docs/schemas/cost.schema.json; `step` is the decode forward that is
+        priced by itself.
+
+        Raises:
+            UnknownName: A convention that there is not.
+            InvalidInput: A step below 1.
+        """
+        from .billing import bill_payload, bill_rows
+
+        step = whole(step, "step", minimum=1)
+        for name in conventions:
+            known_convention(name)
+        return bill_payload(self, bill_rows(self, conventions or CONVENTIONS, step), step)
+
     def to_pandas(self) -> "pandas.DataFrame":
         """Return one row per convention and component: baseline, scheduled and their ratio.
 

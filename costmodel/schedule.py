@@ -253,7 +253,7 @@ class Schedule(Spec):
         return schedule_html(self)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the fields that say something, for JSON or TOML; shares are texts.
+        """Return the fields that say something, for JSON; shares are texts.
 
         `type(schedule)(**schedule.to_dict())` is the schedule.
 

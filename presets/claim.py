@@ -188,7 +188,8 @@ class Claim(Spec):
         method, model_name, setting, conditions, printed: As the source words them; `printed` where
             the figure is no plain number ("9:25", "75-95").
         applies: Our id of the method; empty for a dense model or a method that we do not have.
-        model: Our id of the model; empty where none fits.
+        model: Our id of the model; empty where none fits. `stands_in` says which other model it
+            stands for, and why it may: nothing is then more than assumed.
         paper: arXiv number, if any. `source` says where in it the figure stands, `source_kind` what
             was read, `verification` how far it was seen there.
         primary: Whether the source is the method's own.
@@ -219,6 +220,7 @@ class Claim(Spec):
     applies: str = ""
     model_name: str = ""
     model: str = ""
+    stands_in: str = ""
     paper: Annotated[str, Field(pattern=r"^(\d{4}\.\d{4,5})?$")] = ""
     setting: str = ""
     conditions: str = ""
@@ -282,6 +284,14 @@ class Claim(Spec):
         if lengths[1] and lengths[0] != lengths[1]:
             problem = f"has {lengths[1]} numbers for {lengths[0]} text lengths"
             raise InvalidInput("visual_lengths", None, problem, "give both for every request")
+        named = [of for relation in self.follows for of in relation.of]
+        if self.id in (*named, self.baseline, self.cost):
+            problem = "names the claim itself"
+            raise InvalidInput("follows", self.id, problem, "name other figures of its source")
+        whole = Decimal(100) if self.unit == "%" else Decimal(1)
+        if self.quantity.endswith("reduction") and self.value is not None and self.value >= whole:
+            problem = "saves everything or more"
+            raise InvalidInput("value", self.value, problem, "write a share below the whole")
         if (self.corrected is None) != (not self.correction):
             problem = "and correction go together"
             raise InvalidInput("corrected", None, problem, "say what is right, and why")

@@ -147,6 +147,10 @@ class Method(Spec):
     disagreements: tuple[str, ...] = ()
     source: Annotated[tuple[str, ...], Field(min_length=1)]
 
+    def __str__(self) -> str:
+        """Return name, paper and what the method does."""
+        return f"{self.title} ({self.id}), arXiv {self.paper}: {self.summary}"
+
     @model_validator(mode="after")
     def _told(self) -> Self:
         wanted = [name for name in TOLD if name != "budget" or self.budget is not None]

@@ -103,7 +103,7 @@ def test_every_public_name_is_documented(package):
 
 
 def listed(package: str) -> str:
-    """Return the names of a package with the first lines of their docstrings, as the page has them."""
+    """Return the page's list of a package: names, and the first lines of their docstrings."""
     module = importlib.import_module(package)
     lines = [f"<!-- names: {package.rpartition('.')[2]} -->", f"| `{package}` | |", "|---|---|"]
     for name in module.__all__:

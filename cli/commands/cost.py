@@ -7,18 +7,14 @@ from typing import Annotated
 import typer
 
 from ...costmodel import InvalidInput, Report, kv_cache_bytes
+from ...costmodel.billing import bill_payload, phase_bills
 from ...costmodel.flops import Convention
 from ...costmodel.memory import cache_bits
 from ...costmodel.numeric import whole
-from ...costmodel.parameters import model_parameters
-from ...costmodel.plan import decode_keys
-from ..cost_rows import layer_rows, phase_bills, term_rows
+from ..cost_rows import layer_rows, term_rows
 from ..cost_tables import bill_tables, layer_table, parameter_table, step_table, term_tables
 from ..decode_rows import (
-    SIDES,
-    cache_groups,
     decode_notes,
-    decode_payload,
     forward_bytes,
     memory_rows,
 )
@@ -28,7 +24,7 @@ from ..export import deliver
 from ..options import COUNTING, OUTPUT, ConventionOption, Sink, Text, conventions, option, shares
 from ..request import Request
 from ..rows import Row, component_rows, null_row, priced
-from ..summary import facts, floor_payload, heading, notes, provenance
+from ..summary import facts, notes, provenance
 from ..working import token_steps
 
 app = typer.Typer(add_completion=False)
@@ -89,7 +85,7 @@ def document(
         row for bill in bills for row in component_rows(bill.phase, bill.convention, bill.sides)
     ]
     tables = [parameter_table(report), *bill_tables(report, components, chosen)]
-    payload = {**heading(report), **_payload(report, components, step)}
+    payload = bill_payload(report, components, step)
     records, remarks = components, list(notes(report, chosen))
     if "exact" in chosen:
         tables += decode_tables(report)
@@ -135,35 +131,3 @@ def _kv_cache(report: Report) -> str:
         return f"{dense:,} bytes at 16 bit, {kept}, after the prefill"
     kept = f", {scheduled:,} scheduled" if report.schedule else ""
     return f"{dense:,} bytes{kept} after the prefill, at 16 bit"
-
-
-def _payload(report: Report, components: list[Row], step: int) -> Row:
-    parameters = model_parameters(report.model)
-    figures: Row = {}
-    for row in components:
-        convention = figures.setdefault(row["convention"], {"unit": row["unit"]})
-        key = "decode_forward" if row["phase"].startswith("decode") else row["phase"]
-        phase = convention.setdefault(key, {})
-        amounts = {key: row[key] for key in ("baseline", "scheduled", "ratio")}
-        if row["component"] == "total":
-            phase.update(amounts)
-            obstacle = report.obstacle(row["convention"])
-            if obstacle:
-                phase["reason"] = obstacle
-        else:
-            phase.setdefault("components", {})[row["component"]] = amounts
-    if "exact" in figures:
-        figures["exact"]["decode_forward"]["step"] = step
-        figures["exact"]["decode_forward"]["keys_per_layer"] = decode_keys(report.scheduled, step)
-        read = dict(zip(SIDES, forward_bytes(report, step, step), strict=True))
-        figures["exact"]["decode_forward"]["kv_read_bytes"] = read
-        figures["exact"]["unused_encoder_layers"] = report.unused_encoder_flops()
-    answer: Row = {
-        "parameters": {**parameters, "total": sum(parameters.values())},
-        "conventions": figures,
-    }
-    if "exact" in figures:
-        answer["floor"] = floor_payload(report)
-        answer["kv_cache"] = cache_groups(report)
-        answer["decode"] = decode_payload(report)
-    return answer

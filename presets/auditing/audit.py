@@ -15,6 +15,7 @@ from .findings import INCOMPLETE
 from .hours import trained
 from .own_numbers import OWN_NUMBERS, agreement, disagreement, product
 from .peaks import remembered
+from .printed import as_printed
 from .recompute import recomputed
 from .speed import speed
 from .times import timed
@@ -24,6 +25,13 @@ from .verdict import Verdict, VerdictName, rule
 _RELATIVE = re.compile("(ratio|reduction|factor|speed-up|increase)$")
 QUALITY = rule("quality", "Accuracy is recorded, never judged.")
 NO_NUMBER = rule("no-number", "A text, or a figure that is no plain number, is recorded.")
+CALCULATED = rule(
+    "calculated", "A figure that was worked out here is no published claim, and is not judged."
+)
+STAND_IN = rule(
+    "stand-in",
+    "Where another model stands for the source's, figures are assumed at best, and none is wrong.",
+)
 #: What of two verdicts on a time counts: the worse one, but for what could not be checked.
 _WORST: tuple[VerdictName, ...] = (
     "impossible",
@@ -48,11 +56,19 @@ def audit(claim: Claim, known: Mapping[str, Claim] | None = None) -> Verdict:
     _refuse_unknown(claim.model, claim.applies, claim.device)
     if not claim.judged or claim.value is None:
         return _recorded(claim)
+    if claim.verification == "calculated":
+        reason = "It was worked out here from a published setting; no source prints it."
+        lack = ("a source that prints the figure",)
+        return Verdict(claim, "not checkable", CALCULATED, reason, missing=lack)
     known = known or {}
     contradicted = disagreement(claim, known)
     if contradicted is not None:
         return contradicted
     verdict = _judged(claim, known)
+    if claim.stands_in:
+        verdict = _assumed(claim, known, verdict)
+    if claim.verification == "memory":
+        verdict = verdict._replace(reason=f"{verdict.reason} The figure was not seen in a source.")
     follows = agreement(claim, known)
     if not follows:
         return verdict
@@ -87,7 +103,30 @@ def _judged(claim: Claim, known: Mapping[str, Claim]) -> Verdict:
         gained = speed(claim, known)
         assert gained is not None, "these quantities state a gain"
         return gained
-    return recomputed(claim, product(claim, known), _beside(claim, known))
+    return recomputed(claim, product(claim, known), lambda: _beside(claim, known))
+
+
+def _assumed(claim: Claim, known: Mapping[str, Claim], verdict: Verdict) -> Verdict:
+    """Return a verdict on a model that stands for the source's own.
+
+    A figure is then reproduced only where the same reading gives the one printed beside it.
+    """
+    stated = verdict._replace(
+        assumption="; ".join(filter(None, (claim.stands_in, verdict.assumption)))
+    )
+    if verdict.verdict in ("plausible", "not checkable"):
+        return stated
+    if verdict.verdict in ("reproduced", "reproduced with an assumption"):
+        beside = [one for one in _beside(claim, known) if one.quantity == claim.quantity]
+        others = [_judged(one, known) for one in beside]
+        same = [other.verdict for other in others if other.convention == verdict.convention]
+        if all(one.startswith("reproduced") for one in same) and len(same) == len(others):
+            return stated._replace(verdict="reproduced with an assumption", rule=STAND_IN)
+        values = ", ".join(as_printed(one) for one in beside)
+        reason = f"{verdict.reason} The same reading does not give the {values} beside it."
+        stated = stated._replace(reason=reason)
+    lack = (f"a preset of the model itself: {claim.stands_in}", *verdict.missing)
+    return stated._replace(verdict="not checkable", rule=STAND_IN, missing=lack)
 
 
 def _both(gained: Verdict, taken: Verdict) -> Verdict:
@@ -102,17 +141,21 @@ def _both(gained: Verdict, taken: Verdict) -> Verdict:
 
 
 def _beside(claim: Claim, known: Mapping[str, Claim]) -> list[Claim]:
-    """Return the costs and caches of the same model that a claim names."""
-    named = [of for relation in claim.follows for of in relation.of if isinstance(of, str)]
-    if isinstance(claim.baseline, str):
-        named.append(claim.baseline)
-    others = [known[of] for of in dict.fromkeys(named) if of in known]
+    """Return the costs and caches of the same model that a claim names, or that name it."""
+    named = _named(claim) + [one for one, other in known.items() if claim.id in _named(other)]
+    others = [known[of] for of in dict.fromkeys(named) if of in known and of != claim.id]
     alike = ("flops", "kv")
     return [
         one
         for one in others
         if one.model == claim.model and one.quantity.startswith(alike) and one.value is not None
     ]
+
+
+def _named(claim: Claim) -> list[str]:
+    """Return the ids of the figures that one is printed beside."""
+    named = [of for relation in claim.follows for of in relation.of if isinstance(of, str)]
+    return [*named, claim.baseline] if isinstance(claim.baseline, str) else named
 
 
 def _worked_out(claim: Claim) -> bool:

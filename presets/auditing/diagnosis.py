@@ -8,7 +8,7 @@ from fractions import Fraction
 from ...costmodel import InvalidInput
 from ..claim import UNITS, Claim
 from .findings import FITTING_RANK, INCOMPLETE, RECOMPUTE
-from .fitting import LONG_PROMPT, plausibility
+from .fitting import LONG_PROMPT, USUAL_PROMPT, fitted_text, plausibility
 from .measures import Measure, values
 from .printed import as_printed, difference, in_unit, near, number, shown, span
 from .requests import Prompt, measured, of_tokens, prompts, tokens_of
@@ -69,7 +69,7 @@ def _reused(claim: Claim, wanted: tuple[Measure, ...]) -> Verdict | None:
     first = measured(claim, wanted, prompts(claim)[0])[0]
     lengths: list[tuple[Prompt, str]] = [(prompt, "") for prompt in prompts(claim)]
     if claim.text_tokens is None and not claim.text_lengths:
-        lengths += [(Prompt((text,), 1), f" {text} text tokens") for text in range(1, LONG_PROMPT)]
+        lengths += [(Prompt((text,), 1), f" {text} text tokens") for text in range(1, USUAL_PROMPT + 1)]
     for prompt, words in lengths:
         for one, value in zip(wanted, measured(claim, wanted, prompt, variant), strict=True):
             inside = one.scope is None or one.scope.startswith("LLM l")  # no encoder runs again
@@ -192,8 +192,10 @@ def _disagreeing(claim: Claim, wanted: tuple[Measure, ...]) -> Verdict:
         lack.append("the size of the images, or the visual tokens")
     if assumed_schedule(claim):
         lack.append(assumed_schedule(claim))
-    if claim.text_tokens is None and not claim.text_lengths and _needs_text(claim, natural):
-        lack.append(f"the prompt, which would have more than {LONG_PROMPT} text tokens")
+    if claim.text_tokens is None and not claim.text_lengths:
+        needed = _needed_text(claim, natural)
+        if needed:
+            lack.append(f"the prompt, which would have {needed} text tokens")
     if lack:
         verdict = _inconsistent(claim, INCOMPLETE, reason, one, value)
         return verdict._replace(verdict="not checkable", missing=tuple(lack))
@@ -201,16 +203,21 @@ def _disagreeing(claim: Claim, wanted: tuple[Measure, ...]) -> Verdict:
     return _inconsistent(claim, RECOMPUTE, f"{reason}{hint}", one, value)
 
 
-def _needs_text(claim: Claim, natural: list[Measure]) -> bool:
-    """Tell whether a longer prompt would bring some natural reading to the figure."""
+def _needed_text(claim: Claim, natural: list[Measure]) -> str:
+    """Return the text tokens that bring some natural reading to the figure, in words, if any."""
     target = claim.base
     assert target is not None, "a text has no values"
     for one in natural:
         none, most = (values(report_of(claim, text), (one,))[0] for text in (0, LONG_PROMPT))
+        if none == most or (target > none) != (most > none):
+            continue
+        fit = fitted_text(claim, one, span(claim))
+        if fit is not None:
+            return f"{fit[0]:,}" if fit[0] == fit[1] else f"{fit[0]:,} to {fit[1]:,}"
         reachable = one.form in ("value", "factor") or 0 < target < 1
-        if reachable and (none < most < target or none > most > target):
-            return True
-    return False
+        if reachable and (most < target if most > none else most > target):
+            return f"more than {LONG_PROMPT:,}"
+    return ""
 
 
 def would_give(claim: Claim, one: Measure, prompt: Prompt) -> str:

@@ -8,11 +8,11 @@ from fractions import Fraction
 from ...costmodel import InvalidInput
 from ..claim import Claim
 from ..method import load_method
-from .bounds import Bound, cost_bounds, device_bounds
+from .bounds import Bound, cost_bounds, limits
 from .diagnosis import REUSE, reused
 from .findings import INCOMPLETE
 from .gains import Gain
-from .limits import ATTENTION_SHARE, EAGER, KV_SHARE, judged
+from .limits import ATTENTION_SHARE, KV_SHARE, SAME_SOFTWARE, judged
 from .printed import number
 from .setting import Variant, assumed_schedule, report_of, tokens_known
 from .verdict import Verdict, rule
@@ -24,8 +24,6 @@ DEVICE_CEILING = rule(
 )
 
 
-#: Where no device is stated, and how fast times shrink with eager attention depends on one.
-_USUAL_DEVICE = "a100-80-sxm"
 #: Times as many visual tokens as the default image, and requests together, that no claim exceeds.
 _MANY, _TOGETHER = 32, 4096
 
@@ -35,14 +33,12 @@ def reconsidered(claim: Claim, stated: Gain, verdict: Verdict) -> Verdict:
     if not tokens_known(claim):
         many = report_of(claim).dense.dense_visual_tokens * _MANY
         larger = claim.model_copy(update={"visual_tokens": many})
-        inside = judged(larger, stated, cost_bounds(larger, report_of(larger)), {})
+        inside = judged(larger, stated, limits(larger))
         if inside.verdict == "plausible":
             lack = ("the size of the images, or the visual tokens", *verdict.missing)
             return verdict._replace(verdict="not checkable", rule=INCOMPLETE, missing=lack)
     if claim.batch is None and verdict.verdict == "impossible":
         verdict = _batched(claim, stated, verdict)
-    if verdict.verdict == "impossible":
-        verdict = _with_eager(claim, stated, verdict)
     if assumed_schedule(claim):
         return _whatever_share(claim, stated, verdict)
     variant = reused(claim)
@@ -69,36 +65,20 @@ def on_another_device(
     scope = claim.scope or "end-to-end"
     answers = scope == "end-to-end" and (claim.new_tokens or 1) > 1
     own = bounds[scope]
-    if answers or float(stated.span.low) > own.factor:
+    unproved = verdict.verdict == "impossible" or verdict.rule == SAME_SOFTWARE
+    if answers or not unproved or float(stated.span.low) > own.factor:
         return verdict
     reason = (
-        f"{verdict.reason.split(': ')[0]}; {own.words} alone would allow {number(own.factor)}×, on "
+        f"{_until_proof(verdict.reason)}; {own.words} alone would allow {number(own.factor)}×, on "
         "a device that is as busy with few tokens, or with another baseline."
     )
     lack = ("how both runs were timed", *verdict.missing)
     return verdict._replace(verdict="needs scope", rule=DEVICE_CEILING, reason=reason, missing=lack)
 
 
-def _with_eager(claim: Claim, stated: Gain, verdict: Verdict) -> Verdict:
-    """Return the verdict once attention may have kept its scores in memory in both runs.
-
-    Times then shrink faster than FLOPs. Where no device is stated, an A100 stands for it, on which
-    most of them are measured; the claim's own device is considered already.
-    """
-    if claim.device or claim.attention == "fused":
-        return verdict
-    own = device_bounds(claim.model_copy(update={"device": _USUAL_DEVICE, "attention": "eager"}))
-    most = own["eager"].get(claim.scope or "end-to-end", 0.0)
-    if float(stated.span.low) > most:
-        return verdict
-    reason = (
-        f"{verdict.reason.split(': ')[0]}; eager attention on both sides would allow "
-        f"{number(most)}× on an A100."
-    )
-    lack = ("the kernel of attention", *verdict.missing)
-    return verdict._replace(
-        verdict="needs scope", rule=EAGER, reason=reason, bound=most, missing=lack
-    )
+def _until_proof(reason: str) -> str:
+    """Return a reason without what follows the bound."""
+    return reason.split("on both sides)")[0] + "on both sides)"
 
 
 def _batched(claim: Claim, stated: Gain, verdict: Verdict) -> Verdict:
@@ -108,7 +88,7 @@ def _batched(claim: Claim, stated: Gain, verdict: Verdict) -> Verdict:
     if float(stated.span.low) > own.factor:
         return verdict
     reason = (
-        f"{verdict.reason.split(':')[0]}; with {_TOGETHER:,} requests together the bound is "
+        f"{_until_proof(verdict.reason)}; with {_TOGETHER:,} requests together the bound is "
         f"{number(own.factor)}×."
     )
     lack = ("the batch", *verdict.missing)
@@ -124,10 +104,9 @@ def _whatever_share(claim: Claim, stated: Gain, verdict: Verdict) -> Verdict:
             rule=INCOMPLETE,
             missing=(assumed_schedule(claim), *verdict.missing),
         )
-    report = report_of(least, variant=Variant(selects=False))
-    extreme = judged(least, stated, cost_bounds(least, report), {}, Variant(selects=False))
-    if extreme.verdict == "impossible":
-        extreme = _with_eager(least, stated, extreme)
+    bare = Variant(selects=False)
+    report = report_of(least, variant=bare)
+    extreme = judged(least, stated, limits(least, bare), bare)
     if extreme.verdict in ("impossible", "needs scope"):
         reason = (
             f"{extreme.reason.removesuffix('.')}; this holds whatever share of the tokens the "

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
 
 from ...costmodel import InvalidInput, Schedule
-from ..claim import Claim
+from ..claim import UNITS, Claim
 from .findings import FITTING_RANK, Found, order, verdict_of
 from .measures import Measure, measures, values
 from .printed import Span, as_printed, near, span
@@ -16,8 +17,9 @@ from .verdict import Verdict, rule
 
 FIT = rule(
     "fit",
-    "Where one quantity is not stated, a value of it that gives the figure to the last digit is "
-    "named, and whether it is plausible.",
+    "Where one quantity is not stated, a plausible value of it that gives the figure to the last "
+    "digit is named; it proves something only where few figures would find one, or where the same "
+    "value gives another figure of the table.",
 )
 
 
@@ -29,8 +31,11 @@ ONE_PROMPT = rule(
 )
 
 
-#: Text tokens of a prompt: most that a system prompt and a question take, and with examples.
-USUAL_PROMPT, LONG_PROMPT = 120, 300
+#: Text tokens of a prompt: a question alone, a system prompt and a question, and the most that are
+#: looked at to say what a figure would need.
+SHORT_PROMPT, USUAL_PROMPT, LONG_PROMPT = 8, 120, 300
+#: Share of all figures above which a fit that nothing supports proves nothing.
+MOST_CHANCE = 0.1
 
 
 def fitted(claim: Claim, wanted: tuple[Measure, ...]) -> Iterator[Found]:
@@ -52,8 +57,8 @@ def _by_prompt(claim: Claim, wanted: tuple[Measure, ...]) -> Iterator[Found]:
         fit = fitted_text(claim, one, prints)
         if fit is None:
             continue
-        first, last = fit
-        if first > USUAL_PROMPT and not _usual(claim, one):
+        first, last = max(fit[0], SHORT_PROMPT), min(fit[1], USUAL_PROMPT)
+        if first > last:
             continue
         middle = (first + last) // 2
         value = values(report_of(claim, middle), (one,))[0]
@@ -61,21 +66,11 @@ def _by_prompt(claim: Claim, wanted: tuple[Measure, ...]) -> Iterator[Found]:
         plural = "token" if (first, last) == (1, 1) else "tokens"
         words = f"{many} text {plural}, {plausibility(first, last)}"
         tokens = tokens_of(report_of(claim, middle))
-        rank = one.rank + (first > USUAL_PROMPT)
-        yield Found(one, value, of_tokens(claim, (middle,)), tokens, rank, words, fit)
-
-
-def _usual(claim: Claim, one: Measure) -> bool:
-    """Tell whether a reading is the one that tables print: only then a long prompt is believed."""
-    if one.convention is None:
-        return one.rank == 0
-    return one.convention != "exact" or bool(claim.convention or claim.scope)
+        yield Found(one, value, of_tokens(claim, (middle,)), tokens, one.rank, words, (first, last))
 
 
 def plausibility(first: int, last: int) -> str:
     """Return what fitted text tokens mean: LLaVA's system prompt and a question take 35 to 120."""
-    if first > USUAL_PROMPT:
-        return f"plausible with examples in the prompt alone (usually up to {USUAL_PROMPT})"
     if last < 35:
         return "plausible for a question without a system prompt"
     return "plausible for a system prompt and a question"
@@ -160,6 +155,49 @@ def _with(schedule: Schedule, **fields: object) -> Schedule:
     return schedule.model_copy(update=fields)
 
 
+def chance(claim: Claim, wanted: tuple[Measure, ...]) -> float:
+    """Return the share of all figures that some plausible prompt would give.
+
+    Readings with 8 to 120 text tokens cover intervals, at most as wide as the figure's digits for
+    each prompt; shares lie between 0 and 1, other figures in a decade.
+    """
+    value = claim.base
+    assert value is not None, "a text has no values"
+    share = UNITS[claim.unit].dimension == "share"
+    half = float(span(claim).high - span(claim).low) / 2
+    if not share:
+        half /= abs(float(value))
+    natural = tuple(one for one in wanted if one.rank <= FITTING_RANK)
+    ends = [values(report_of(claim, text), natural) for text in (SHORT_PROMPT, USUAL_PROMPT)]
+    covered = []
+    for pair in zip(*ends, strict=True):
+        low, high = sorted(float(one) if share else _log(one) for one in pair)
+        prompts_wide = 2 * half * (USUAL_PROMPT - SHORT_PROMPT + 1)
+        if high - low <= prompts_wide:
+            covered.append((low - half, high + half))
+        else:  # prompts lie apart: as much of the interval as they cover
+            covered.append((low, low + prompts_wide))
+    total, end = 0.0, -math.inf
+    for low, high in sorted(covered):
+        total += max(0.0, high - max(low, end))
+        end = max(end, high)
+    return min(1.0, total if share else total / math.log(10))
+
+
+def _log(value: Fraction) -> float:
+    return math.log(float(value)) if value > 0 else 0.0
+
+
+def supporting(found: Found, beside: Sequence[Claim]) -> Claim | None:
+    """Return another claim of the same table that the fitted prompt gives, within 1 %."""
+    for other in beside if found.text is not None else ():
+        if missing(other) or other.text_tokens is not None or other.text_lengths:
+            continue
+        if contradicting(found, (other,)) is None:
+            return other
+    return None
+
+
 def contradicting(found: Found, beside: Sequence[Claim]) -> Claim | None:
     """Return a claim of the same table that the fitted prompt does not give, within 1 %."""
     for other in beside if found.text is not None else ():
@@ -183,9 +221,10 @@ def several_prompts(claim: Claim, fits: list[Found], beside: Sequence[Claim]) ->
     best = min(fits, key=lambda one: order(claim, one))
     other = contradicting(best, beside)
     assert other is not None, "no prompt was shared"
+    visual = report_of(claim).dense.dense_visual_tokens
     reason = (
-        f"{best.assumption.split(',')[0]} would give it ({best.measure.words}), and not the "
-        f"{as_printed(other)} printed beside it."
+        f"{best.assumption.split(',')[0]} would give it at {visual:,} visual tokens "
+        f"({best.measure.words}), and not the {as_printed(other)} printed beside it."
     )
     verdict = verdict_of(claim, best, reason[0].upper() + reason[1:])
     return verdict._replace(verdict="inconsistent", rule=ONE_PROMPT, value=None)

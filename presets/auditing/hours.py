@@ -18,12 +18,15 @@ from .verdict import Verdict, rule
 
 TRAINING_BOUND = rule(
     "training-bound",
-    "Training saves no larger share of its hours than of the FLOPs of its steps: data, optimizer, "
-    "communication and text stay.",
+    "With the same recipe, training saves no larger share of its hours than of the FLOPs of its "
+    "steps: data, optimizer, communication and text stay.",
 )
 SAME_SOURCE = rule(
     "same-source", "A gain must be that which its own source measures under the same setting."
 )
+#: Passes of a step over those of one that recomputes its activations: forward and a backward of
+#: two against one forward more.
+RECOMPUTED = Fraction(3, 4)
 FAMILY = frozenset({"training time", "training ratio", "training reduction", "training speed-up"})
 
 
@@ -66,7 +69,7 @@ def trained(claim: Claim, known: Mapping[str, Claim]) -> Verdict:
             )
             return base._replace(verdict="inconsistent", rule=SAME_SOURCE, reason=reason)
     if ratio.high < least:
-        reason = f"{printed} is more than what {allowed}."
+        reason = f"{printed} is more than that: {allowed}."
         unsure = [assumed_schedule(claim)] if assumed_schedule(claim) else []
         if not tokens_known(claim):
             unsure.append("the size of the images, or the visual tokens")
@@ -74,6 +77,13 @@ def trained(claim: Claim, known: Mapping[str, Claim]) -> Verdict:
             return base._replace(
                 verdict="not checkable", rule=INCOMPLETE, reason=reason, missing=tuple(unsure)
             )
+        if ratio.high >= least * RECOMPUTED:
+            reason = (
+                f"{reason[:-1]}; a dense run that recomputes its activations, where the reduced "
+                "one need not, allows it."
+            )
+            lack = ("that both runs had the same recipe",)
+            return base._replace(verdict="needs scope", reason=reason, missing=lack)
         return base._replace(verdict="impossible", reason=reason)
     share = explaining_share(least, (ratio.low + ratio.high) / 2)
     fixed = ""

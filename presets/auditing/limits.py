@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from ..claim import Claim
-from .bounds import PARTS, Backend, Bound
+from ..device import load_device
+from .bounds import PARTS, Limits, eager_gains, possible_gains
 from .findings import INCOMPLETE
 from .gains import Gain
 from .printed import number
@@ -44,6 +43,12 @@ EAGER = rule(
 )
 
 
+SAME_SOFTWARE = rule(
+    "same-software",
+    "A gain above that of one software may be that of a slow run against a fast one.",
+)
+
+
 #: What the scopes are called in a sentence.
 NAMES = {
     "": "a whole request",
@@ -58,33 +63,35 @@ NAMES = {
 }
 
 
-def judged(
-    claim: Claim,
-    stated: Gain,
-    bounds: dict[str, Bound],
-    device: Mapping[Backend, dict[str, float]],
-    variant: Variant = OWN,
-) -> Verdict:
+def judged(claim: Claim, stated: Gain, limits: Limits, variant: Variant = OWN) -> Verdict:
     """Return where a gain stands: inside its scope, inside a part of it alone, or above all.
 
     Args:
         claim: What states the gain.
         stated: The gain.
-        bounds: The most of each scope, with fused attention on both sides.
-        device: The same on the claim's device, by attention's kernel.
+        limits: The most of each scope.
         variant: What differs from the claim's own setting.
     """
     scope, report = claim.scope or "end-to-end", report_of(claim, variant=variant)
+    bounds = limits.own
     if scope not in bounds:
         lack = ("a bound of this scope",)
         reason = f"{stated.words} of {scope}: nothing here bounds it."
         return Verdict(claim, "not checkable", INCOMPLETE, reason, scope=scope, missing=lack)
     own = bounds[scope]
-    table = tuple((name, one.factor) for name, one in bounds.items())
+    parts = PARTS[claim.scope]
+    table = tuple((name, bounds[name].factor) for name in bounds if name in (scope, *parts))
     where = of_tokens(claim, (report.workload.text_tokens,))
     open_fields = _unstated(claim, scope)
 
-    def verdict(name: VerdictName, rule_id: str, reason: str, scope: str, bound: float) -> Verdict:
+    def verdict(
+        name: VerdictName,
+        rule_id: str,
+        reason: str,
+        scope: str,
+        bound: float,
+        lack: tuple[str, ...] = (),
+    ) -> Verdict:
         return Verdict(
             claim,
             name,
@@ -94,7 +101,7 @@ def judged(
             tokens=tokens_of(report),
             bound=bound,
             bounds=table,
-            missing=open_fields,
+            missing=(*lack, *open_fields),
         )
 
     low = float(stated.span.low)
@@ -111,21 +118,39 @@ def judged(
         return verdict("plausible", _rule(claim, scope), reason, scope, own.factor)
     above = (
         f"{stated.words} is above {number(own.factor)}×, the most for {NAMES[scope]} ({own.words}, "
-        f"at {where}, with the same, fused attention on both sides)"
+        f"at {where}, with the same, {limits.attention} attention on both sides)"
     )
-    inside = [name for name in PARTS[claim.scope] if low <= bounds[name].factor]
+    inside = [name for name in parts if low <= bounds[name].factor]
     if inside:
         part = inside[0]
         most = number(bounds[part].factor)
         reason = f"{above}; it is possible for {NAMES[part]}, at most {most}×."
         return verdict("needs scope", _rule(claim, scope), reason, part, bounds[part].factor)
-    eager = device.get("eager", {}).get(scope, 0.0)
-    if low <= eager:
-        reason = f"{above}; eager attention on both sides allows {number(eager)}×."
-        return verdict("needs scope", EAGER, reason, scope, eager)
+    eager = {} if claim.attention else eager_gains(claim, variant)
+    tried = [name for name in (scope, *parts) if name in eager]
+    for name in tried:
+        if low <= eager[name].factor:
+            of = "" if name == scope else f" for {NAMES[name]}"
+            reason = (
+                f"{above}; eager attention on both sides allows up to {number(eager[name].factor)}×"
+                f"{of} ({eager[name].words})."
+            )
+            lack = ("the kernel of attention",)
+            return verdict("needs scope", EAGER, reason, name, eager[name].factor, lack)
+    whatever = possible_gains(claim, variant).get(scope, 0.0)
+    if low <= whatever:
+        reason = (
+            f"{above}; runs on {load_device(claim.device).name} whose software has nothing in "
+            f"common differ by up to {number(whatever)}×."
+        )
+        lack = ("that both runs used the same software",)
+        return verdict("needs scope", SAME_SOFTWARE, reason, scope, whatever, lack)
     excess = number((low / own.factor - 1) * 100)
-    reason = f"{above}: {excess} % too much even at the least value that prints so."
-    return verdict("impossible", _rule(claim, scope), reason, scope, own.factor)
+    reason = f"{above}: {excess} % too much even at the least value that prints so"
+    if tried:
+        most_eager = max(eager[name].factor for name in tried)
+        reason += f"; eager attention on both sides would allow {number(most_eager)}× at most"
+    return verdict("impossible", _rule(claim, scope), f"{reason}.", scope, own.factor)
 
 
 def _unstated(claim: Claim, scope: str) -> tuple[str, ...]:

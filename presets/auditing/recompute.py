@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from fractions import Fraction
 
 from ..claim import Claim
 from .findings import (
@@ -14,21 +15,34 @@ from .findings import (
     told,
     verdict_of,
 )
-from .fitting import FIT, contradicting, fitted, several_prompts
+from .fitting import (
+    FIT,
+    MOST_CHANCE,
+    chance,
+    contradicting,
+    fitted,
+    several_prompts,
+    supporting,
+)
 from .measures import Measure, measures
-from .printed import Span, near, span
+from .printed import Span, as_printed, difference, near, span
 from .requests import Prompt, measured, of_tokens, prompts, tokens_of
 from .setting import assumed_schedule, missing, report_of, tokens_known
 from .verdict import Verdict
 
+#: Relative half of a last digit above which a figure tells readings apart no more.
+BLUNT = Fraction(2, 100)
 
-def recomputed(claim: Claim, product: Span | None = None, beside: Sequence[Claim] = ()) -> Verdict:
+
+def recomputed(
+    claim: Claim, product: Span | None = None, beside: Callable[[], Sequence[Claim]] = tuple
+) -> Verdict:
     """Return the verdict on a cost, a token count or a cache.
 
     Args:
         claim: What to recompute.
         product: Values that a rounded share leaves open, of a figure that was multiplied out.
-        beside: Claims of the same table, which have the same prompt.
+        beside: Gives the claims of the same table, which have the same prompt.
     """
     if claim.dense and claim.quantity == "visual tokens" and claim.visual_tokens:
         # A count is not its own proof: it has to follow from the model.
@@ -46,14 +60,18 @@ def recomputed(claim: Claim, product: Span | None = None, beside: Sequence[Claim
     agreeing = [
         one for prompt in prompts(claim) for one in _agreeing(claim, wanted, prompt, product)
     ]
+    sharp = [one for one in agreeing if _sharp(claim, one)]
+    if sharp:
+        return _reproduced(claim, sharp)
     if agreeing:
-        return _reproduced(claim, agreeing)
+        return _blunt(claim, agreeing)
     fits = list(fitted(claim, wanted))
-    shared = [one for one in fits if not contradicting(one, beside)]
-    if shared:
-        return _assuming(claim, shared)
     if fits:
-        return several_prompts(claim, fits, beside)
+        others = beside()
+        shared = [one for one in fits if not contradicting(one, others)]
+        if shared:
+            return _assuming(claim, wanted, shared, others)
+        return several_prompts(claim, fits, others)
     from .diagnosis import diagnosed  # most figures agree
 
     return diagnosed(claim, wanted)
@@ -72,6 +90,32 @@ def _agreeing(
         ):
             words = of_tokens(claim, prompt.lengths, visual_lengths=prompt.visual)
             yield Found(one, value, words, tokens_of(report), one.rank + prompt.rank)
+
+
+def _sharp(claim: Claim, one: Found) -> bool:
+    """Tell whether a figure has the digits to be reproduced by this reading.
+
+    Where half a unit of its last digit is more than 2 % of it, formulas that differ by a third
+    print alike: a reading must then be stated, or come within 2 %.
+    """
+    printed, value = span(claim), claim.base
+    assert value is not None, "a text has no values"
+    half = (printed.high - printed.low) / 2 if claim.hedge != "at least" else claim.step / 2
+    stated = bool(claim.convention) or one.measure.convention is None
+    if half <= BLUNT * abs(value) or (stated and one.rank == 0):
+        return True
+    return abs(difference(claim, one.value)) <= BLUNT
+
+
+def _blunt(claim: Claim, found: list[Found]) -> Verdict:
+    """Return the verdict on a figure that prints right, of digits too few to tell readings apart."""
+    best = min(found, key=lambda one: order(claim, one))
+    reason = (
+        f"{told(claim, best).removesuffix('.')}, of digits too few to tell one reading from "
+        "another."
+    )
+    verdict = verdict_of(claim, best, reason)
+    return verdict._replace(verdict="plausible", missing=("another digit",))
 
 
 def _reproduced(claim: Claim, found: list[Found]) -> Verdict:
@@ -114,9 +158,24 @@ def _others(best: Found, rest: list[Found]) -> list[str]:
     return words
 
 
-def _assuming(claim: Claim, fits: list[Found]) -> Verdict:
-    best = min(fits, key=lambda one: order(claim, one))
+def _assuming(
+    claim: Claim, wanted: tuple[Measure, ...], fits: list[Found], beside: Sequence[Claim]
+) -> Verdict:
+    """Return the verdict on a figure that a fit gives: an assumption if that proves something."""
+    best = min(fits, key=lambda one: (supporting(one, beside) is None, *order(claim, one)))
     reason = f"{told(claim, best)} Assumed: {best.assumption}."
     verdict = verdict_of(claim, best, reason)
     text = "; ".join(filter(None, (best.assumption, assumed_schedule(claim))))
-    return verdict._replace(verdict="reproduced with an assumption", rule=FIT, assumption=text)
+    verdict = verdict._replace(rule=FIT, assumption=text)
+    other = supporting(best, beside)
+    found = chance(claim, wanted)
+    if other is not None:
+        support = f" So many give the {as_printed(other)} beside it too."
+        return verdict._replace(
+            verdict="reproduced with an assumption", reason=f"{reason}{support}"
+        )
+    if found > MOST_CHANCE:
+        reason += f" That proves little: of all figures, {found * 100:.0f} % would find a prompt."
+        lack = ("the prompt", *((assumed_schedule(claim),) if assumed_schedule(claim) else ()))
+        return verdict._replace(verdict="plausible", reason=reason, missing=lack)
+    return verdict._replace(verdict="reproduced with an assumption")

@@ -6,13 +6,13 @@ from collections.abc import Mapping
 
 from ...costmodel import InvalidInput
 from ..claim import Claim
-from .bounds import Backend, Bound, cost_bounds, device_bounds
+from .bounds import limits
 from .doubts import on_another_device, reconsidered
 from .findings import INCOMPLETE
 from .gains import Gain, gain, inverse
 from .limits import judged
 from .printed import as_printed, number, span
-from .setting import assumed_schedule, missing, report_of, stand_in, tokens_known
+from .setting import assumed_schedule, missing, stand_in, tokens_known
 from .verdict import Verdict, rule
 
 OWN_COST = rule(
@@ -96,30 +96,13 @@ def _against_cost(claim: Claim, stated: Gain, known: Mapping[str, Claim]) -> Ver
 
 def _against_bounds(claim: Claim, stated: Gain) -> Verdict:
     """Hold a gain against what the schedule saves."""
-    report = report_of(claim)
-    bounds = cost_bounds(claim, report)
-    device = device_bounds(claim)
-    verdict = judged(claim, stated, {**bounds, **_tightened(bounds, device)}, device)
-    if verdict.verdict == "impossible":
-        verdict = on_another_device(claim, stated, bounds, verdict)
+    found = limits(claim)
+    verdict = judged(claim, stated, found)
+    if verdict.verdict in ("impossible", "needs scope"):
+        verdict = on_another_device(claim, stated, found.cost, verdict)
     if verdict.verdict in ("plausible", "not checkable"):
         return _conditional(claim, verdict)
     return reconsidered(claim, stated, verdict)
-
-
-def _tightened(
-    bounds: dict[str, Bound], device: Mapping[Backend, dict[str, float]]
-) -> dict[str, Bound]:
-    """Return the scopes that the claim's device bounds below FLOPs and bytes."""
-    fused = device.get("sdpa")
-    if fused is None:
-        return {}
-    words = "the times of its kernels on this device"
-    return {
-        scope: Bound(most, words)
-        for scope, most in fused.items()
-        if scope in bounds and most < bounds[scope].factor
-    }
 
 
 def _conditional(claim: Claim, verdict: Verdict) -> Verdict:

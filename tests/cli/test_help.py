@@ -138,6 +138,7 @@ def completions(line: str) -> list[str]:
         ("tokencost ratio --convention ", ["survey", "gated", "exact", "all"]),
         ("tokencost ratio --rounding fl", ["floor", "float-floor"]),
         ("tokencost claims show fastv-01", ["fastv-01"]),
+        ("tokencost results show vscan-6", ["vscan-64"]),
         ("tokencost nothing --mod", []),
         ("tokencost ratio --config ", []),  # the shell offers files
     ],

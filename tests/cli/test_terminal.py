@@ -57,6 +57,16 @@ def test_rows_whose_names_fill_the_line_become_blocks():
     assert "  vision, num_hidden_layers\n    value   32\n" in text
 
 
+def test_a_figure_stays_beside_its_unit():
+    text = on_terminal("ratio", *HALF, columns=30, NO_COLOR="1").text
+    assert "  exact\n    unit        TFLOP\n    baseline    8.9104\n" in text
+    assert "\n    vision\n    unit        TFLOP\n" in text, "parts are marked as parts"
+
+
+def test_a_terminal_of_hardly_any_width_is_served():
+    assert "57.06 %" in on_terminal("ratio", *HALF, columns=5, NO_COLOR="1").text
+
+
 def test_a_pipe_has_the_same_table_whatever_the_width():
     words = ("ratio", *HALF)
     assert piped(*words, COLUMNS="60").stdout == piped(*words).stdout
@@ -88,6 +98,6 @@ def test_a_file_has_no_styles(tmp_path):
 @pytest.mark.parametrize("words", [(), ("ratio",), ("plot", "layers")], ids=" ".join)
 def test_help_fits_a_narrow_terminal(words):
     text = on_terminal(*words, "--help", columns=60, NO_COLOR="1").text
-    plain = re.sub(r"\x1b\[[0-9;]*m", "", text)
-    assert widest(plain) <= 60
-    assert "Example:" in plain
+    assert ESCAPE not in text
+    assert widest(text) <= 60
+    assert "Example:" in text

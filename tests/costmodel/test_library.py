@@ -99,6 +99,29 @@ def test_a_report_as_data_is_the_commands_json(words, capsys):
     assert evaluate(load_model(words[1]), workload, schedule).to_dict() == printed
 
 
+def test_a_bill_as_data_is_the_commands_json(capsys):
+    from vlm_tokencost.cli.main import main
+
+    words = ["--prune-layer", "2", "--keep", "0.5", "--new-tokens", "9", "--decode-step", "4"]
+    for model_id in ("llava-1.5-7b", "gemma3-4b"):
+        with pytest.raises(SystemExit):
+            main(["cost", "--model", model_id, *words, "--format", "json"])
+        printed = json.loads(capsys.readouterr().out)
+        report = evaluate(load_model(model_id), Workload(new_tokens=9), HALF)
+        assert report.bill_dict(step=4) == printed
+
+
+def test_a_bill_as_data_prices_the_step_that_is_asked_for():
+    report = evaluate(LLAVA, schedule=HALF)
+    step = report.bill_dict("exact", step=4)["conventions"]["exact"]["decode_forward"]
+    assert step["keys_per_layer"] == [644] * 2 + [356] * 30
+    assert list(report.bill_dict("survey")["conventions"]) == ["survey"]
+    with pytest.raises(InvalidInput, match="step 0 is below 1"):
+        report.bill_dict(step=0)
+    with pytest.raises(UnknownName, match="convention exakt is not known"):
+        report.bill_dict("exakt")  # type: ignore[arg-type]
+
+
 def test_a_report_as_data_holds_the_conventions_that_are_asked_for():
     report = evaluate(LLAVA, schedule=HALF)
     assert list(report.to_dict("gated")["conventions"]) == ["gated"]
@@ -185,6 +208,18 @@ def test_doubts_are_told_wherever_a_report_is_shown():
     assert "configuration approximate" in str(evaluate(partial, Workload(frames=2)))
 
 
+def test_a_printed_bill_has_its_components():
+    # 32 layers · (4nd² + 2n²d + 2ndm) on 640 tokens
+    assert str(evaluate(LLAVA).bill("survey")) == (
+        "3,328,599,654,400 MAC (decoder 3,328,599,654,400)"
+    )
+    assert str(evaluate(LLAVA).bill("exact", phase="decode")) == "0 FLOP"
+
+
+def test_a_printed_method_says_what_it_is():
+    assert str(load_method("fastv")).startswith("FastV (fastv), arXiv 2403.06764: Inside the LLM")
+
+
 def test_a_report_in_a_notebook():
     page = Cells(evaluate(LLAVA, schedule=HALF)._repr_html_())
     assert page.rows[:2] == [
@@ -244,7 +279,16 @@ def test_every_model_survives_as_data_and_is_shown(model_id):
 @pytest.mark.parametrize("method_id", list_methods())
 def test_every_methods_schedule_survives_as_data_and_is_shown(method_id):
     method = load_method(method_id)
-    schedule = method.schedule(load_model(method.reference.model), method.reference.workload)
+    model, workload = load_model(method.reference.model), method.reference.workload
+    schedule = method.schedule(model, workload)
+    report = evaluate(model, workload, schedule)
+    for shown in (str(report), Cells(report._repr_html_()).text):
+        assert model.id in shown
+        for assumption in schedule.method.assumed:
+            assert assumption in shown
+    answer = report.to_dict()
+    assert json.loads(json.dumps(answer)) == answer
+    assert answer["conventions"]["exact"]["scheduled"] == report.total()
     assert type(schedule)(**json.loads(json.dumps(schedule.to_dict()))) == schedule
     assert {row[0] for row in Cells(schedule._repr_html_()).rows[1:]} - {"rounding", "—"} == set(
         schedule.primitives

@@ -63,7 +63,9 @@ def test_names_do_not_matter(verdicts):
                 "source": "somewhere",
                 "source_kind": "user",
                 "primary": False,
-                "verification": "memory",
+                "verification": "calculated"
+                if claim.verification == "calculated"
+                else "source",
                 "corrected": None,
                 "baseline": names.get(claim.baseline, claim.baseline),
                 "cost": names.get(claim.cost, claim.cost),

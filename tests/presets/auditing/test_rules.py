@@ -226,7 +226,9 @@ def test_shares_of_time_are_gains():
     # 95 % less time is 20 times, 10 % of the time 10 times as fast.
     fields = {"scope": "prefill", **VISIONZIP}
     assert verdict("time reduction", 89, "%", **fields).verdict == "plausible"
-    assert verdict("time reduction", 97, "%", **fields).verdict == "impossible"
+    # 97 % is 33 times: more than FLOPs allow, not more than scores in memory do.
+    assert verdict("time reduction", 97, "%", **fields).verdict == "needs scope"
+    assert verdict("time reduction", 99, "%", **fields).verdict == "impossible"
     assert verdict("time ratio", 10, "%", **fields).verdict == "plausible"
     assert verdict("time ratio", 2, "%", **fields).verdict == "impossible"
 
@@ -259,7 +261,9 @@ def test_answers_dilute_a_prefill():
     assert verdict("speed-up", "3.0", "×", new_tokens=1, **fields).verdict == "plausible"
     found = verdict("speed-up", "3.0", "×", new_tokens=512, **fields)
     assert (found.verdict, found.rule, found.scope) == ("needs scope", "amdahl", "ttft")
-    assert verdict("speed-up", 30, "×", new_tokens=512, **fields).verdict == "impossible"
+    # Even the LLM's prefill alone, with 28 MB of scores for every one that fused kernels keep:
+    # (2880/160)² = 324 times fewer, but no fewer weights to read.
+    assert verdict("speed-up", 60, "×", new_tokens=512, **fields).verdict == "impossible"
 
 
 def test_nothing_is_known_of_another_model():
@@ -308,9 +312,10 @@ def test_a_time_far_above_its_stage_contains_more():
 
 @pytest.mark.parametrize(
     ("runtime", "expected"),
-    [("eager", "impossible"), ("", "needs scope"), ("graph", "plausible")],
+    [("eager", "needs scope"), ("", "needs scope"), ("graph", "plausible")],
 )
 def test_python_launches_no_layer_in_half_a_millisecond(runtime, expected):
+    # 0.65 ms are measured of Hugging Face's code; leaner eager code may be faster.
     # 32 layers · 0.6 ms = 19.2 ms; 64 tokens take 7 ms of weights on an A100.
     fields = {**A100, "dense": False, "schedule": "compress 64", "runtime": runtime}
     found = verdict("time", 15, "ms", **fields, **LLAVA)
@@ -482,11 +487,11 @@ def test_a_prompt_between_two_whole_numbers():
 
 
 def test_eager_attention_shrinks_faster_than_flops():
-    # FastV on 2,880 tokens: FLOPs of the LLM fall 2.0 times; on an A100 with scores in memory,
-    # of which a quarter is left, its prefill falls up to 2.4 times.
+    # FastV on 2,880 tokens: FLOPs of the LLM fall 2.0 times; with scores in memory, of which
+    # (2 + 30/4)/32 = 29.7 % are left, its prefill falls by less than 1 / 0.297 = 3.37 times.
     fields = {"scope": "llm-prefill", "applies": "fastv", **NEXT}
     found = verdict("speed-up", "2.3", "×", **fields)
     assert (found.verdict, found.rule) == ("needs scope", "eager-attention")
     assert "the kernel of attention" in found.missing
     assert verdict("speed-up", "2.3", "×", attention="fused", **fields).verdict == "impossible"
-    assert verdict("speed-up", "2.6", "×", **fields).verdict == "impossible"
+    assert verdict("speed-up", "3.5", "×", **fields).verdict == "impossible"
