@@ -11,9 +11,9 @@ from .claim_rows import flat, verdict_row
 from .claim_verdicts import told
 from .claim_words import (
     SCOPES,
-    amount,
     baseline,
     bounded,
+    bounds_shown,
     digits,
     off,
     printed,
@@ -46,10 +46,7 @@ def card(verdict: Verdict, known: Mapping[str, Claim]) -> Document:
         right = with_unit(digits(claim.corrected), claim)
         notes.append(f"corrected: {right}; {claim.correction}")
     notes += [f"note: {claim.note}"] if claim.note else []
-    bounds = tuple(
-        (SCOPES.get(scope, scope), with_unit(amount(bound), claim))
-        for scope, bound in verdict.bounds
-    )
+    bounds = tuple(bounds_shown(verdict))
     tables = [verdict_table(verdict)]
     if bounds:
         columns = (Column("scope", "left"), Column("bound"))
@@ -85,6 +82,7 @@ def _claimed(claim: Claim) -> tuple[tuple[str, str], ...]:
     convention = f"{claim.convention}, as the source says" if claim.convention else ""
     return (
         ("model", model or "none of ours fits"),
+        ("stands in", claim.stands_in),
         ("setting", claim.setting),
         ("schedule", schedule_words(claim)),
         ("request", request(claim)),
@@ -106,6 +104,7 @@ def _related(claim: Claim, known: Mapping[str, Claim]) -> tuple[tuple[str, str],
     ]
     return (
         ("dense figure", dense and f"{dense}, printed beside it"),
+        ("same figure", claim.repeats and f"{claim.repeats}; it counts once"),
         ("its cost is", claim.cost and term(claim.cost, known)),
         ("must be", "; ".join(relation(rule, known) for rule in claim.follows)),
         ("figures in", ", ".join(named)),

@@ -134,8 +134,12 @@ def _typed(name: str, text: str) -> Figure:
     value = Decimal(found["number"].replace(",", ""))
     if not value or abs(value.adjusted()) > 30:
         raise InvalidInput(flag(name), text, "is out of range", _WAYS_OUT[dimension])
-    if unit == "fraction" and value > 1:
-        raise InvalidInput(flag(name), text, "is above 1", _WAYS_OUT[dimension])
+    whole = {"fraction": 1, "%": 100}.get(unit or "")
+    if whole and (value > whole or (value == whole and quantity.endswith("reduction"))):
+        problem = (
+            "leaves nothing" if value == whole else f"is above {'1' if whole == 1 else '100%'}"
+        )
+        raise InvalidInput(flag(name), text, problem, _WAYS_OUT[dimension])
     if unit is None:
         value, unit = value.scaleb(-12), str(plain)
     return Figure(flag(name), quantity, value, unit, found["hedge"] or "")

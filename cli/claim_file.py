@@ -8,8 +8,8 @@ from pathlib import Path
 from ..costmodel import InvalidInput, Model, Schedule, UnknownName, plan
 from ..costmodel.errors import clip
 from ..presets import load_method, load_model
-from ..presets.claim import QUANTITIES, Claim, ClaimFile, load_claims, read_claims
-from ..presets.schedule_file import file_text, in_file
+from ..presets.claim import QUANTITIES, Claim, ClaimFile, claims_text, load_claims, read_claims
+from ..presets.schedule_file import in_file
 from .claim_words import RELATIVE
 
 FILE = "--file"
@@ -28,7 +28,7 @@ def claims_of(path: str) -> ClaimFile:
         try:
             _check(claim, known)
         except InvalidInput as error:
-            text = file_text(Path(path), FILE)
+            text = claims_text(path, FILE)
             inner = InvalidInput(
                 f"claims.{index}.{error.field}", error.value, error.problem, error.way_out
             )
@@ -62,7 +62,7 @@ def _check(claim: Claim, known: Mapping[str, Claim]) -> None:
     if claim.dense and claim.judged and QUANTITIES[claim.quantity] in RELATIVE:
         problem = f"does not go with {claim.quantity}, which compares with the dense model"
         raise InvalidInput("dense", None, problem, "leave it out, and say what was scheduled")
-    named = [("baseline", claim.baseline), ("cost", claim.cost)]
+    named = [("baseline", claim.baseline), ("cost", claim.cost), ("repeats", claim.repeats)]
     named += [("follows", one) for rule in claim.follows for one in rule.of]
     for key, one in named:
         if isinstance(one, str) and one and one not in known:

@@ -72,6 +72,7 @@ def claim_row(claim: Claim) -> Row:
         "scope": claim.scope or None,
         "source": claim.source,
         "verification": seen(claim),
+        "repeats": claim.repeats or None,
     }
 
 

@@ -30,6 +30,17 @@ SCOPES = {
     "serving": "serving",
     "training": "training",
 }
+#: Scopes whose bounds matter to a claim of a scope: its own and its parts.
+_REQUEST = ("llm-prefill", "prefill", "ttft", "decode", "end-to-end")
+_PARTS = {
+    "": _REQUEST,
+    "llm-prefill": ("llm-prefill", "attention"),
+    "prefill": ("llm-prefill", "encoder", "prefill"),
+    "ttft": ("llm-prefill", "prefill", "ttft"),
+    "decode": ("decode", "attention"),
+    "end-to-end": _REQUEST,
+    "serving": ("decode", "end-to-end", "serving"),
+}
 #: How far a figure was seen in its source, for people.
 VERIFICATIONS = {
     "source": "read in the source",
@@ -96,6 +107,17 @@ def recomputed(verdict: Verdict) -> str:
 def bounded(verdict: Verdict) -> str:
     """Return the bound that decided, in the claim's unit, or a dash."""
     return "—" if verdict.bound is None else with_unit(amount(verdict.bound), verdict.claim)
+
+
+def bounds_shown(verdict: Verdict) -> list[tuple[str, str]]:
+    """Return the bounds of a claim's scope and its parts, in words; data formats have all."""
+    scope = verdict.claim.scope
+    wanted = _PARTS.get(scope, (scope,))
+    return [
+        (SCOPES.get(name, name), with_unit(amount(bound), verdict.claim))
+        for name, bound in verdict.bounds
+        if name in wanted or name not in SCOPES
+    ]
 
 
 def off(verdict: Verdict) -> str:
@@ -219,17 +241,26 @@ def term(one: str | Decimal, known: Mapping[str, Claim]) -> str:
     return f"{printed(known[one])} ({one})" if one in known else str(one)
 
 
+def without_repeats(verdicts: Iterable[Verdict]) -> list[Verdict]:
+    """Return verdicts without those on a figure that another of them is on too."""
+    every = list(verdicts)
+    ids = {one.claim.id for one in every}
+    return [one for one in every if one.claim.repeats not in ids]
+
+
 def counts(verdicts: Iterable[Verdict]) -> dict[str, int]:
     """Return how many claims got each verdict, from the best to the worst."""
     from ..presets.auditing import VERDICTS
 
-    found = Counter(one.verdict for one in verdicts)
+    found = Counter(one.verdict for one in without_repeats(verdicts))
     return {name: found[name] for name in VERDICTS}
 
 
 def tally(verdicts: Iterable[Verdict]) -> str:
     """Return the counts on one line."""
+    verdicts = list(verdicts)
     found = counts(verdicts)
     total = sum(found.values())
     parts = [f"{number} {name}" for name, number in found.items() if number]
+    parts += [f"{len(verdicts) - total} recorded twice"] if len(verdicts) > total else []
     return f"{total} claim{'s' * (total != 1)}" + (f": {', '.join(parts)}" if parts else "")

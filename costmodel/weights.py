@@ -131,10 +131,9 @@ def weight_bytes(
 
 def largest_linear(model: Model, layers: Sequence[int]) -> int:
     """Return the weights of the largest matrix of these decoder layers."""
-    hidden = model.decoder.hidden_size
-    blocks = {id(model.decoder.blocks[layer]): model.decoder.blocks[layer] for layer in layers}
-    widths = [block.feed_forward.intermediate_size for block in blocks.values()]
-    return hidden * max(widths, default=0)
+    blocks = model.decoder.blocks
+    widths = {blocks[layer].feed_forward.intermediate_size for layer in layers}
+    return model.decoder.hidden_size * max(widths, default=0)
 
 
 def _layer_bytes(stack: Transformer, layers: Sequence[int], storage: Storage) -> int:

@@ -19,6 +19,8 @@ from ..costmodel.numeric import Converted, Count, Positive, Spec
 from .schedule_file import file_text, in_file
 
 CLAIMS = Path(__file__).parent / "claims"
+#: Thousands of claims; a line of dotted keys takes time that grows with its square.
+LARGEST_FILE, LONGEST_LINE = 1 << 20, 1 << 13
 
 Dimension = Literal["compute", "count", "bytes", "time", "rate", "share", "factor", "score", "text"]
 Scope = Literal[
@@ -210,6 +212,8 @@ class Claim(Spec):
         baseline: The dense model's figure printed beside it, or that claim's id.
         cost: Id of the claim that prints the FLOPs of the same run, of which a speed-up is judged
             where model or setting are not known.
+        repeats: Id of the claim that records the same figure of the same source elsewhere, with
+            which it is counted once.
         follows: How it must follow from others of the same source.
         corrected, correction: The right figure where the source is known to err, and why.
         note: What a reader should know.
@@ -255,6 +259,7 @@ class Claim(Spec):
     weight_bits: Literal[16, 8, 4] = 16
     baseline: Printed | str | None = None
     cost: str = ""
+    repeats: str = ""
     follows: tuple[Relation, ...] = ()
     corrected: Printed | None = None
     correction: str = ""
@@ -285,7 +290,7 @@ class Claim(Spec):
             problem = f"has {lengths[1]} numbers for {lengths[0]} text lengths"
             raise InvalidInput("visual_lengths", None, problem, "give both for every request")
         named = [of for relation in self.follows for of in relation.of]
-        if self.id in (*named, self.baseline, self.cost):
+        if self.id in (*named, self.baseline, self.cost, self.repeats):
             problem = "names the claim itself"
             raise InvalidInput("follows", self.id, problem, "name other figures of its source")
         whole = Decimal(100) if self.unit == "%" else Decimal(1)
@@ -341,8 +346,21 @@ def read_claims(path: str | Path, field: str = "claims") -> ClaimFile:
     Raises:
         InvalidInput: The file cannot be read or is malformed; the sentence names line and key.
     """
-    text = file_text(Path(path), field, "give a readable TOML file of [[claims]] tables")
-    return ClaimFile(str(path), _parsed(text, str(path), field))
+    return ClaimFile(str(path), _parsed(claims_text(path, field), str(path), field))
+
+
+def claims_text(path: str | Path, field: str = "claims") -> str:
+    """Return the text of a user's file of claims.
+
+    Raises:
+        InvalidInput: The file cannot be read, or is beyond what TOML's readers take in good time.
+    """
+    way_out = "give a readable TOML file of [[claims]] tables"
+    text = file_text(Path(path), field, way_out, LARGEST_FILE)
+    if any(len(line) > LONGEST_LINE for line in text.splitlines()):
+        problem = f"has a line of more than {LONGEST_LINE:,} signs"
+        raise InvalidInput(field, path, problem, way_out)
+    return text
 
 
 def _parsed(text: str, path: str, field: str) -> tuple[Claim, ...]:

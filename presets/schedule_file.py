@@ -122,21 +122,22 @@ def file_text(
     path: Path,
     field: str,
     way_out: str = "give a readable TOML file, or a line such as 'keep 0.5 @ 2'",
+    most: int = LARGEST_FILE,
 ) -> str:
-    """Return the text of a file of at most 32 KiB.
+    """Return the text of a file of at most 32 KiB, or of `most` bytes.
 
     Raises:
         InvalidInput: It cannot be read, is larger, or is no UTF-8.
     """
     try:
         with path.open("rb") as file:
-            data = file.read(LARGEST_FILE + 1)  # a device may have no end
+            data = file.read(most + 1)  # a device may have no end
     except OSError as error:
         raise InvalidInput(field, path, f"cannot be read ({error.strerror})", way_out) from None
     except ValueError as error:  # a null byte in the name
         raise InvalidInput(field, path, f"cannot be read ({error})", way_out) from None
-    if len(data) > LARGEST_FILE:
-        raise InvalidInput(field, path, "is larger than 32 KiB", way_out)
+    if len(data) > most:
+        raise InvalidInput(field, path, f"is larger than {most >> 10:,} KiB", way_out)
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError:

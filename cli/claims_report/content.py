@@ -12,8 +12,8 @@ from ...presets.claim import Claim
 from ..claim_verdicts import told
 from ..claim_words import (
     SCOPES,
-    amount,
     bounded,
+    bounds_shown,
     counts,
     digits,
     off,
@@ -24,6 +24,7 @@ from ..claim_words import (
     setting,
     source,
     with_unit,
+    without_repeats,
 )
 from .charts import agreement, bounds, by_method
 from .picture import Picture
@@ -111,7 +112,7 @@ def content(verdicts: Sequence[Verdict]) -> Content:
     """Return the report of these verdicts."""
     from ...presets.auditing import RULES, VERDICTS
 
-    judged = [one for one in verdicts if one.claim.judged]
+    judged = without_repeats(_judged(verdicts))
     found = counts(judged)
     used = Counter(one.rule for one in judged)
     groups = grouped(verdicts)
@@ -123,7 +124,7 @@ def content(verdicts: Sequence[Verdict]) -> Content:
     return Content(
         version=__version__,
         judged=len(judged),
-        recorded=len(verdicts) - len(judged),
+        recorded=len(verdicts) - len(_judged(verdicts)),
         verdicts=tuple(Summary(name, found[name], meaning) for name, meaning in VERDICTS.items()),
         rules=tuple(
             Summary(rule.id, used[rule.id], rule.text) for rule in RULES.values() if used[rule.id]
@@ -214,12 +215,11 @@ def _entry(verdict: Verdict) -> Entry:
 
 def _remarks(verdict: Verdict) -> tuple[str, ...]:
     claim, found = verdict.claim, []
-    if verdict.bounds:
-        each = (
-            f"{SCOPES.get(scope, scope)} {with_unit(amount(bound), claim)}"
-            for scope, bound in verdict.bounds
-        )
-        found.append(f"Bounds: {'; '.join(each)}.")
+    shown = bounds_shown(verdict)
+    if shown:
+        found.append(f"Bounds: {'; '.join(f'{name} {bound}' for name, bound in shown)}.")
+    if claim.repeats:
+        found.append(f"The same figure as {claim.repeats}; it counts once.")
     if claim.corrected is not None:
         right = with_unit(digits(claim.corrected), claim)
         found.append(f"Right figure: {right}; {claim.correction}")

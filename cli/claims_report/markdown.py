@@ -43,7 +43,7 @@ def _summary(kind: str, rows: Sequence[Summary]) -> str:
 def _counts(content: Content) -> str:
     names = [one.name for one in content.verdicts if one.number]
     rows = [
-        (one.title, *(one.counts[name] or "" for name in names), len(one.entries))
+        (one.title, *(one.counts[name] or "" for name in names), sum(one.counts.values()))
         for one in content.sections
         if one.entries
     ]

@@ -12,11 +12,13 @@ from ..loader import load_model
 from ..method import load_method
 from . import hours, peaks
 from .findings import INCOMPLETE
+from .fitting import Table
 from .hours import trained
 from .own_numbers import OWN_NUMBERS, agreement, disagreement, product
 from .peaks import remembered
 from .printed import as_printed
 from .recompute import recomputed
+from .setting import missing
 from .speed import speed
 from .times import timed
 from .verdict import Verdict, VerdictName, rule
@@ -72,7 +74,7 @@ def audit(claim: Claim, known: Mapping[str, Claim] | None = None) -> Verdict:
     follows = agreement(claim, known)
     if not follows:
         return verdict
-    if verdict.verdict == "not checkable" and _worked_out(claim):
+    if verdict.verdict == "not checkable" and missing(claim) and _worked_out(claim):
         reason = f"{follows} Those are not recomputed: {'; '.join(verdict.missing)}."
         return verdict._replace(
             verdict="reproduced with an assumption",
@@ -103,7 +105,7 @@ def _judged(claim: Claim, known: Mapping[str, Claim]) -> Verdict:
         gained = speed(claim, known)
         assert gained is not None, "these quantities state a gain"
         return gained
-    return recomputed(claim, product(claim, known), lambda: _beside(claim, known))
+    return recomputed(claim, product(claim, known), _table(claim, known))
 
 
 def _assumed(claim: Claim, known: Mapping[str, Claim], verdict: Verdict) -> Verdict:
@@ -117,7 +119,7 @@ def _assumed(claim: Claim, known: Mapping[str, Claim], verdict: Verdict) -> Verd
     if verdict.verdict in ("plausible", "not checkable"):
         return stated
     if verdict.verdict in ("reproduced", "reproduced with an assumption"):
-        beside = [one for one in _beside(claim, known) if one.quantity == claim.quantity]
+        beside = [one for one in _table(claim, known).named if one.quantity == claim.quantity]
         others = [_judged(one, known) for one in beside]
         same = [other.verdict for other in others if other.convention == verdict.convention]
         if all(one.startswith("reproduced") for one in same) and len(same) == len(others):
@@ -140,16 +142,29 @@ def _both(gained: Verdict, taken: Verdict) -> Verdict:
     return worse._replace(reason=f"{worse.reason} {other.reason}")
 
 
-def _beside(claim: Claim, known: Mapping[str, Claim]) -> list[Claim]:
-    """Return the costs and caches of the same model that a claim names, or that name it."""
-    named = _named(claim) + [one for one, other in known.items() if claim.id in _named(other)]
-    others = [known[of] for of in dict.fromkeys(named) if of in known and of != claim.id]
-    alike = ("flops", "kv")
-    return [
-        one
-        for one in others
-        if one.model == claim.model and one.quantity.startswith(alike) and one.value is not None
-    ]
+def _table(claim: Claim, known: Mapping[str, Claim]) -> Table:
+    """Return the costs of the same model that a claim names, and others of its paper."""
+
+    def alike(ids: list[str]) -> list[Claim]:
+        others = [known[of] for of in dict.fromkeys(ids) if of in known and of != claim.id]
+        return [
+            one
+            for one in others
+            if one.model == claim.model
+            and one.quantity.startswith("flops")
+            and one.value is not None
+        ]
+
+    def naming() -> list[Claim]:
+        return alike(
+            [
+                one
+                for one, other in known.items()
+                if claim.id in _named(other) or (claim.paper and other.paper == claim.paper)
+            ]
+        )
+
+    return Table(alike(_named(claim)), naming)
 
 
 def _named(claim: Claim) -> list[str]:

@@ -69,7 +69,9 @@ def _reused(claim: Claim, wanted: tuple[Measure, ...]) -> Verdict | None:
     first = measured(claim, wanted, prompts(claim)[0])[0]
     lengths: list[tuple[Prompt, str]] = [(prompt, "") for prompt in prompts(claim)]
     if claim.text_tokens is None and not claim.text_lengths:
-        lengths += [(Prompt((text,), 1), f" {text} text tokens") for text in range(1, USUAL_PROMPT + 1)]
+        lengths += [
+            (Prompt((text,), 1), f" {text} text tokens") for text in range(1, USUAL_PROMPT + 1)
+        ]
     for prompt, words in lengths:
         for one, value in zip(wanted, measured(claim, wanted, prompt, variant), strict=True):
             inside = one.scope is None or one.scope.startswith("LLM l")  # no encoder runs again
@@ -135,9 +137,11 @@ def _nominal(claim: Claim, wanted: tuple[Measure, ...]) -> Verdict | None:
                     f"which make {shown(claim, true)}."
                 )
                 if "token" in claim.quantity:
+                    what = "is" if span(claim).holds(value) else "is close to"
                     reason = (
-                        f"{claim.budget:,} is the method's nominal count; its schedule has "
-                        f"{average} visual tokens, averaged over the decoder's layers."
+                        f"{as_printed(claim)} {what} the method's nominal count, {claim.budget:,}; "
+                        f"its schedule has {average} visual tokens, averaged over the decoder's "
+                        "layers."
                     )
                 return _inconsistent(claim, NOMINAL, reason, one, true)
     return None

@@ -30,17 +30,14 @@ _MANY, _TOGETHER = 32, 4096
 
 def reconsidered(claim: Claim, stated: Gain, verdict: Verdict) -> Verdict:
     """Return the verdict on a gain above its bound once the setting itself is questioned."""
-    if not tokens_known(claim):
-        many = report_of(claim).dense.dense_visual_tokens * _MANY
-        larger = claim.model_copy(update={"visual_tokens": many})
-        inside = judged(larger, stated, limits(larger))
-        if inside.verdict == "plausible":
-            lack = ("the size of the images, or the visual tokens", *verdict.missing)
-            return verdict._replace(verdict="not checkable", rule=INCOMPLETE, missing=lack)
     if claim.batch is None and verdict.verdict == "impossible":
         verdict = _batched(claim, stated, verdict)
     if assumed_schedule(claim):
-        return _whatever_share(claim, stated, verdict)
+        verdict = _whatever_share(claim, stated, verdict)
+    if not tokens_known(claim) and verdict.verdict in ("impossible", "needs scope"):
+        return _with_larger_images(claim, stated, verdict)
+    if assumed_schedule(claim):
+        return verdict
     variant = reused(claim)
     if variant is not None:
         own = cost_bounds(claim, report_of(claim, variant=variant))[claim.scope or "end-to-end"]
@@ -53,6 +50,23 @@ def reconsidered(claim: Claim, stated: Gain, verdict: Verdict) -> Verdict:
                 verdict="needs scope", rule=REUSE, reason=reason, bound=own.factor, missing=lack
             )
     return verdict
+
+
+def _with_larger_images(claim: Claim, stated: Gain, verdict: Verdict) -> Verdict:
+    """Return the verdict once images may be larger, which makes more of the cost visual."""
+    lack = ("the size of the images, or the visual tokens", *verdict.missing)
+    many = report_of(claim).dense.dense_visual_tokens * _MANY
+    larger = (_least(claim) if assumed_schedule(claim) else None) or claim
+    larger = larger.model_copy(update={"visual_tokens": many})
+    bare = Variant(selects=not assumed_schedule(claim))
+    inside = judged(larger, stated, limits(larger, bare), bare)
+    if inside.verdict == "impossible":
+        return verdict
+    reason = (
+        f"{verdict.reason.removesuffix('.')}. At {many:,} visual tokens it is possible, and their "
+        "number is not stated."
+    )
+    return verdict._replace(verdict="needs scope", reason=reason, missing=lack)
 
 
 def on_another_device(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
+from typing import NamedTuple
 
 from ...costmodel import InvalidInput, Schedule
 from ..claim import UNITS, Claim
@@ -36,6 +37,13 @@ ONE_PROMPT = rule(
 SHORT_PROMPT, USUAL_PROMPT, LONG_PROMPT = 8, 120, 300
 #: Share of all figures above which a fit that nothing supports proves nothing.
 MOST_CHANCE = 0.1
+
+
+class Table(NamedTuple):
+    """The figures printed beside one: those that it names, and those that name it."""
+
+    named: Sequence[Claim] = ()
+    naming: Callable[[], Sequence[Claim]] = tuple
 
 
 def fitted(claim: Claim, wanted: tuple[Measure, ...]) -> Iterator[Found]:
@@ -188,14 +196,36 @@ def _log(value: Fraction) -> float:
     return math.log(float(value)) if value > 0 else 0.0
 
 
-def supporting(found: Found, beside: Sequence[Claim]) -> Claim | None:
-    """Return another claim of the same table that the fitted prompt gives, within 1 %."""
-    for other in beside if found.text is not None else ():
+def one_prompt(found: Found, claim: Claim, beside: Sequence[Claim]) -> tuple[Claim | None, str]:
+    """Return a claim of the same table that shares the fitted prompt, and one that does not.
+
+    Only those that a prompt gives at all are asked, and of them the dense figures if there are any.
+    A prompt is shared where that of either figure gives the other within 1 %.
+
+    Returns:
+        A claim that shares it, if any, and why another does not, if any.
+    """
+    shared = None
+    dense = [] if claim.dense else [one for one in beside if one.dense]
+    for other in dense or beside if found.text is not None else ():
         if missing(other) or other.text_tokens is not None or other.text_lengths:
             continue
-        if contradicting(found, (other,)) is None:
-            return other
-    return None
+        if other.base == claim.base:
+            continue
+        wanted = measures(other, report_of(other))
+        alike = [
+            one
+            for one in _by_prompt(other, wanted)
+            if one.measure.convention == found.measure.convention
+        ]
+        if not alike:
+            continue
+        best = min(alike, key=lambda one: order(other, one))
+        if contradicting(found, (other,)) or contradicting(best, (claim,)):
+            its = best.assumption.split(",")[0]
+            return None, f"The {as_printed(other)} of the same table would take {its}."
+        shared = other
+    return shared, ""
 
 
 def contradicting(found: Found, beside: Sequence[Claim]) -> Claim | None:

@@ -107,6 +107,9 @@ def operand(
     if field == "baseline" and QUANTITIES[own.quantity] != QUANTITIES[claim.quantity]:
         problem = f"prints {own.quantity}, not {claim.quantity}"
         raise InvalidInput(field, of, problem, "name the same figure of the dense model")
+    if field == "baseline" and claim.model and own.model and own.model != claim.model:
+        problem = f"is of {own.model}, not of {claim.model}"
+        raise InvalidInput(field, of, problem, "name the same figure of the dense model")
     words = f"{of:,}" if isinstance(of, Decimal) and unit == ANY_UNIT else as_printed(own)
     return Operand(span(own), words, base)
 

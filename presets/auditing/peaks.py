@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from fractions import Fraction
-from functools import lru_cache
-from typing import NamedTuple
 
 from ...costmodel import Report
 from ...costmodel.memory import kv_cache_bytes
-from ...costmodel.peak import Asking, Peak, peak
-from ...costmodel.transients import Running
-from ...costmodel.weights import Storage
+from ...costmodel.peak import Peak
 from ..claim import Claim
-from .bounds import backends
 from .diagnosis import RESERVE
 from .findings import INCOMPLETE
 from .fitting import FIT
@@ -22,45 +17,35 @@ from .own_numbers import operand
 from .printed import ENDLESS, Span, as_printed, difference, in_unit, number, shown, span
 from .requests import of_tokens, tokens_of
 from .setting import (
-    Question,
     assumed_schedule,
-    evaluated,
     keeps_all,
     missing,
-    question_of,
     report_of,
     stand_in,
     tokens_known,
 )
 from .verdict import Verdict, rule
+from .ways import PROMPT, Given, giving, peak_of, table, units, ways
 
 WEIGHTS_FLOOR = rule("weights-floor", "No run takes less memory than the model's weights.")
 PEAK_MEMORY = rule(
     "peak-memory",
-    "Peak memory is recomputed with and without scores in memory, within 3 %, in GB or GiB.",
+    "Peak memory is recomputed with and without scores in memory: within 3 %, and a quarter of "
+    "what is not weights, the same way and in the same unit for all figures of a table.",
 )
 MEMORY_BOUND = rule(
     "memory-bound", "A method saves no more memory than everything but the weights."
 )
 FAMILY = frozenset({"memory", "memory reduction", "memory factor", "dynamic memory reduction"})
-#: Relative difference up to which a recomputed peak counts as the printed one.
-CLOSE = Fraction(3, 100)
 #: What an allocator reserves beyond what is allocated, at most.
 RESERVED = Fraction(115, 100)
 #: Peaks beyond so many times the weights are of settings that nobody runs.
 _ODD = 4
+#: Width of a share that is saved, relative to all but the weights, above which any way fits.
+_SHARP = Fraction(5, 100)
 _DEFAULT_IMAGE = "one image of the model's default size, which no source states"
-#: Text tokens where none are stated: a system prompt and a question.
-_PROMPT = 64
 #: The largest batch that is tried where none is stated.
 _TOGETHER = 64
-
-
-class Way(NamedTuple):
-    """How a request may have run, as far as memory depends on it."""
-
-    asking: Asking
-    words: str
 
 
 def remembered(claim: Claim, known: Mapping[str, Claim]) -> Verdict:
@@ -76,16 +61,16 @@ def remembered(claim: Claim, known: Mapping[str, Claim]) -> Verdict:
     if claim.quantity == "dynamic memory reduction":
         return _dynamic(claim)
     if claim.quantity == "memory":
-        verdict = _absolute(claim)
+        verdict = _absolute(claim, known)
         if claim.baseline is None or claim.dense:
             return verdict
-        saved = _saving(claim, _implied(claim, known))
+        saved = _saving(claim, _implied(claim, known), _dense_span(claim, known))
         worse = ("impossible", "needs scope")
         return min(
             (verdict, saved),
             key=lambda one: worse.index(one.verdict) if one.verdict in worse else len(worse),
         )
-    return _saving(claim, _stated(claim))
+    return _saving(claim, _stated(claim), None)
 
 
 def _with_reserve(claim: Claim, known: Mapping[str, Claim]) -> Verdict | None:
@@ -104,47 +89,16 @@ def _with_reserve(claim: Claim, known: Mapping[str, Claim]) -> Verdict | None:
     return Verdict(claim, "plausible", RESERVE, reason, missing=lack)
 
 
-def _ways(claim: Claim) -> Iterator[Way]:
-    """Yield the ways to run that a claim leaves open, the most usual first."""
-    storage = Storage(bits=claim.weight_bits)
-    for context in (False, True):
-        for old in (False, True):
-            for backend in backends(claim):
-                for maps in (False, True):
-                    if maps and backend != "eager":
-                        continue
-                    words = "eager attention" if backend == "eager" else "fused attention"
-                    words += ", all maps kept" if maps else ""
-                    words += ", logits of all positions" if old else ""
-                    words += ", with the CUDA context" if context else ""
-                    running = Running(backend, old, maps)
-                    yield Way(Asking(storage, running=running, context=context), words)
-
-
 def _report(claim: Claim) -> Report:
-    return report_of(claim, _PROMPT if claim.text_tokens is None else claim.text_tokens)
+    return report_of(claim, PROMPT if claim.text_tokens is None else claim.text_tokens)
 
 
-def _peak(claim: Claim, way: Way, *, scheduled: bool = True) -> Peak:
-    text = _PROMPT if claim.text_tokens is None else claim.text_tokens
-    return _peaked(question_of(claim, text), way.asking, scheduled and not claim.dense)
-
-
-@lru_cache(maxsize=4096)
-def _peaked(question: Question, asking: Asking, scheduled: bool) -> Peak:
-    return peak(evaluated(question), asking, scheduled=scheduled)
-
-
-def _absolute(claim: Claim) -> Verdict:
+def _absolute(claim: Claim, known: Mapping[str, Claim]) -> Verdict:
     report = _report(claim)
-    units = [(Fraction(1), "")]
-    if claim.unit in ("GB", "MB"):
-        binary = Fraction(2**30, 10**9) if claim.unit == "GB" else Fraction(2**20, 10**6)
-        units.append((1 / binary, f"{claim.unit[0]}iB"))
-    own, printed = span(claim), claim.base or Fraction(1)
-    peaks = [(way, _peak(claim, way)) for way in _ways(claim)]
+    own = span(claim)
+    peaks = [(way, peak_of(claim, way)) for way in ways(claim)]
     weights = sum(peaks[0][1].weights.values())
-    generous = min(unit for unit, _ in units)
+    generous = min(size for size, _ in units(claim))
     at = of_tokens(claim, (report.workload.text_tokens,))
     if own.high < weights * generous:
         reason = (
@@ -154,12 +108,9 @@ def _absolute(claim: Claim) -> Verdict:
         return Verdict(
             claim, "impossible", WEIGHTS_FLOOR, reason, bound=in_unit(claim, weights * generous)
         )
-    for index, (way, found) in enumerate(peaks):
-        for unit, name in units:
-            value = found.total * unit
-            if abs(value / printed - 1) > CLOSE and not own.holds(value):
-                continue
-            return _recomputed(claim, report, way, value, name, plain=index < 2)
+    given = giving(claim, known)
+    if given:
+        return _recomputed(claim, report, given[0], table(claim, known))
     usual = [found.total for _, found in peaks if found.total <= _ODD * weights]
     most = max(usual or [found.total for _, found in peaks]) * RESERVED
     least = min(found.total for _, found in peaks)
@@ -169,15 +120,16 @@ def _absolute(claim: Claim) -> Verdict:
         "plausible",
         PEAK_MEMORY,
         f"{as_printed(claim)} is within {between}, what {report.model.id} takes at {at} with any "
-        "attention, and with what an allocator reserves.",
+        f"attention, and with what an allocator reserves. {_no_way(claim, known)}",
         tokens=tokens_of(report),
         bound=in_unit(claim, most),
     )
     if own.low <= most:
         return _questioned(claim, base)
     reason = (
-        f"{as_printed(claim)} is above {shown(claim, most)}, the most that {report.model.id} takes "
-        f"at {at} with batch {report.workload.batch}: it contains more than one request."
+        f"{as_printed(claim)} is above {shown(claim, most)}, what {report.model.id} takes at {at} "
+        f"with batch {report.workload.batch} and {float(RESERVED - 1) * 100:.0f} % of reserve: it "
+        "contains more than that, such as other requests, a larger reserve or other processes."
     )
     if not tokens_known(claim):
         lack = ("the size of the images, or the visual tokens",)
@@ -186,22 +138,30 @@ def _absolute(claim: Claim) -> Verdict:
     return base._replace(verdict="needs scope", reason=reason, missing=lack)
 
 
-def _recomputed(
-    claim: Claim, report: Report, way: Way, value: Fraction, unit: str, *, plain: bool
-) -> Verdict:
+def _no_way(claim: Claim, known: Mapping[str, Claim]) -> str:
+    """Return that the figure is not recomputed, and by what."""
+    if not tokens_known(claim) or assumed_schedule(claim):
+        return "It is not recomputed, since its setting is not stated in full."
+    if table(claim, known):
+        return "No one way of running gives it and the figures beside it."
+    return "No usual way of running gives it to its last digit, or it has too few of them."
+
+
+def _recomputed(claim: Claim, report: Report, given: Given, others: list[Claim]) -> Verdict:
+    way, unit = given.way, given.unit
     text = report.workload.text_tokens
     at = of_tokens(claim, (text,))
     words = f"{way.words}{f', {unit} printed as {claim.unit}' if unit else ''}"
+    value = given.value
     reason = f"Peak memory at {at}, {words}: {shown(claim, value)}, printed {as_printed(claim)}."
+    if others:
+        printed = ", ".join(as_printed(one) for one in others)
+        reason += f" So run, the model takes the {printed} of the same table too."
     assumed = []
-    if not claim.attention or unit or not plain:
+    if not claim.attention or unit or not way.plain:
         assumed.append(words)
     if claim.text_tokens is None:
         assumed.append(f"{text} text tokens")
-    if not tokens_known(claim):
-        assumed.append(_DEFAULT_IMAGE)
-    if assumed_schedule(claim):
-        assumed.append(assumed_schedule(claim))
     return Verdict(
         claim,
         "reproduced with an assumption" if assumed else "reproduced",
@@ -230,17 +190,31 @@ def _implied(claim: Claim, known: Mapping[str, Claim]) -> Span:
     return Span(low, 1 - own.low / dense.high)
 
 
-def _saving(claim: Claim, saved: Span) -> Verdict:
-    """Hold a share of memory that is saved against all but the weights."""
+def _dense_span(claim: Claim, known: Mapping[str, Claim]) -> Span:
+    assert claim.baseline is not None, "asked for with a baseline only"
+    return operand(claim, claim.baseline, known, field="baseline").span
+
+
+def _saving(claim: Claim, saved: Span, printed: Span | None) -> Verdict:
+    """Hold a share of memory that is saved against all but the weights.
+
+    Args:
+        claim: What states or implies the share.
+        saved: The share.
+        printed: The dense figure beside it, which holds whatever else was in memory.
+    """
     report = _report(claim)
     at = of_tokens(claim, (report.workload.text_tokens,))
     most, closest = Fraction(0), (Fraction(2), "")
     middle = (saved.low + saved.high) / 2
-    for way in _ways(claim):
-        dense, own = (_peak(claim, way, scheduled=one) for one in (False, True))
-        most = max(most, 1 - Fraction(sum(own.weights.values()), dense.total))
+    for way in ways(claim):
+        dense, own = (peak_of(claim, way, scheduled=one) for one in (False, True))
+        weights = sum(own.weights.values())
+        most = max(most, 1 - weights / (dense.total * RESERVED))
+        if printed is not None:
+            most = max(most, 1 - weights * min(size for size, _ in units(claim)) / printed.high)
         share = 1 - Fraction(own.total, dense.total)
-        if abs(share - middle) < abs(closest[0] - middle):
+        if way.plain and abs(share - middle) < abs(closest[0] - middle):
             closest = share, way.words
     base = Verdict(
         claim,
@@ -253,7 +227,8 @@ def _saving(claim: Claim, saved: Span) -> Verdict:
     if base.bound is not None:
         base = base._replace(bounds=(("everything but the weights", base.bound),))
     less = f"{number(middle * 100)} % less memory"
-    if saved.holds(closest[0]) and closest[0] > 0:
+    sharp = (saved.high - saved.low) / 2 <= _SHARP * most and tokens_known(claim)
+    if sharp and saved.holds(closest[0]) and closest[0] > 0 and not assumed_schedule(claim):
         reason = f"Peaks at {at}, {closest[1]}, fall by {number(closest[0] * 100)} %, as printed."
         return base._replace(
             verdict="reproduced with an assumption",
@@ -262,7 +237,10 @@ def _saving(claim: Claim, saved: Span) -> Verdict:
             value=_as_quantity(claim, closest[0]),
             assumption=f"{closest[1]}; {report.workload.text_tokens} text tokens",
         )
-    limit = f"{number(most * 100)} %, all but the weights, at {at}, batch {report.workload.batch}"
+    limit = (
+        f"{number(most * 100)} %, all but the weights, at {at}, batch {report.workload.batch}, "
+        "with what an allocator reserves"
+    )
     if saved.low <= most:
         reason = (
             f"{less} is inside {limit}; the schedule's own peaks come closest with {closest[1]}, "
@@ -273,7 +251,7 @@ def _saving(claim: Claim, saved: Span) -> Verdict:
     if claim.batch is None:
         batch = _smallest_batch(claim, saved)
         if batch is not None:
-            reason += f"; requests in batches of {batch} or more allow it."
+            reason += f"; only batches of {batch} or more would allow it."
             return base._replace(verdict="needs scope", reason=reason, missing=("the batch",))
     if not tokens_known(claim) or assumed_schedule(claim):
         lack: tuple[str, ...] = tuple(filter(None, ("the visual tokens", assumed_schedule(claim))))
@@ -288,9 +266,9 @@ def _smallest_batch(claim: Claim, saved: Span) -> int | None:
     batch = 2
     while batch <= _TOGETHER:
         together = claim.model_copy(update={"batch": batch})
-        for way in _ways(claim):
-            dense = _peak(together, way, scheduled=False)
-            if saved.low <= 1 - Fraction(sum(dense.weights.values()), dense.total):
+        for way in ways(claim):
+            dense = peak_of(together, way, scheduled=False)
+            if saved.low <= 1 - sum(dense.weights.values()) / (dense.total * RESERVED):
                 return batch
         batch *= 2
     return None
@@ -303,8 +281,8 @@ def _dynamic(claim: Claim) -> Verdict:
     before = kv_cache_bytes(report.model, report.dense)
     cache = 1 - Fraction(kv_cache_bytes(report.model, report.scheduled), before)
     found.append((cache, "the KV cache alone"))
-    for way in _ways(claim):
-        rest = [_rest(_peak(claim, way, scheduled=one)) for one in (True, False)]
+    for way in ways(claim):
+        rest = [_rest(peak_of(claim, way, scheduled=one)) for one in (True, False)]
         if rest[1]:
             found.append((1 - Fraction(rest[0], rest[1]), way.words))
     middle = (own.low + own.high) / 2

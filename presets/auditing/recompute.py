@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 
 from ..claim import Claim
@@ -10,6 +10,7 @@ from .findings import (
     INCOMPLETE,
     NEAR_RANK,
     PRINTING_RANK,
+    RECOMPUTE,
     Found,
     order,
     told,
@@ -18,11 +19,13 @@ from .findings import (
 from .fitting import (
     FIT,
     MOST_CHANCE,
+    ONE_PROMPT,
+    Table,
     chance,
     contradicting,
     fitted,
+    one_prompt,
     several_prompts,
-    supporting,
 )
 from .measures import Measure, measures
 from .printed import Span, as_printed, difference, near, span
@@ -32,17 +35,16 @@ from .verdict import Verdict
 
 #: Relative half of a last digit above which a figure tells readings apart no more.
 BLUNT = Fraction(2, 100)
+ALONE = Table()
 
 
-def recomputed(
-    claim: Claim, product: Span | None = None, beside: Callable[[], Sequence[Claim]] = tuple
-) -> Verdict:
+def recomputed(claim: Claim, product: Span | None = None, beside: Table = ALONE) -> Verdict:
     """Return the verdict on a cost, a token count or a cache.
 
     Args:
         claim: What to recompute.
         product: Values that a rounded share leaves open, of a figure that was multiplied out.
-        beside: Gives the claims of the same table, which have the same prompt.
+        beside: The claims of the same table, which have the same prompt.
     """
     if claim.dense and claim.quantity == "visual tokens" and claim.visual_tokens:
         # A count is not its own proof: it has to follow from the model.
@@ -67,14 +69,35 @@ def recomputed(
         return _blunt(claim, agreeing)
     fits = list(fitted(claim, wanted))
     if fits:
-        others = beside()
-        shared = [one for one in fits if not contradicting(one, others)]
+        shared = [one for one in fits if not contradicting(one, beside.named)]
         if shared:
-            return _assuming(claim, wanted, shared, others)
-        return several_prompts(claim, fits, others)
+            return _assuming(claim, wanted, shared, [*beside.named, *beside.naming()])
+        return _doubted(claim, several_prompts(claim, fits, beside.named), beside)
     from .diagnosis import diagnosed  # most figures agree
 
-    return diagnosed(claim, wanted)
+    return _doubted(claim, diagnosed(claim, wanted), beside)
+
+
+def _doubted(claim: Claim, verdict: Verdict, beside: Table) -> Verdict:
+    """Return the verdict once it is asked whether the table's dense figure is as its setting says.
+
+    Where it is not, model, image or prompt are not those of the table, and nothing is wrong yet.
+    """
+    if verdict.rule not in (ONE_PROMPT, RECOMPUTE) or claim.dense:
+        return verdict
+    for other in beside.named:
+        if not other.dense or other.text_tokens is not None or missing(other):
+            continue
+        if not recomputed(other).verdict.startswith("reproduced"):
+            reason = (
+                f"{verdict.reason} Nor does its setting give the {as_printed(other)} of the dense "
+                "model beside it, with any usual prompt."
+            )
+            lack = ("the visual tokens and the prompt of the table",)
+            return verdict._replace(
+                verdict="not checkable", rule=INCOMPLETE, reason=reason, missing=lack
+            )
+    return verdict
 
 
 def _agreeing(
@@ -108,7 +131,7 @@ def _sharp(claim: Claim, one: Found) -> bool:
 
 
 def _blunt(claim: Claim, found: list[Found]) -> Verdict:
-    """Return the verdict on a figure that prints right, of digits too few to tell readings apart."""
+    """Return the verdict on a figure that prints right, of digits too few to tell readings."""
     best = min(found, key=lambda one: order(claim, one))
     reason = (
         f"{told(claim, best).removesuffix('.')}, of digits too few to tell one reading from "
@@ -162,20 +185,25 @@ def _assuming(
     claim: Claim, wanted: tuple[Measure, ...], fits: list[Found], beside: Sequence[Claim]
 ) -> Verdict:
     """Return the verdict on a figure that a fit gives: an assumption if that proves something."""
-    best = min(fits, key=lambda one: (supporting(one, beside) is None, *order(claim, one)))
+    shares = [(one, *one_prompt(one, claim, beside)) for one in fits]
+    best, other, against = min(
+        shares, key=lambda one: (one[1] is None, bool(one[2]), *order(claim, one[0]))
+    )
     reason = f"{told(claim, best)} Assumed: {best.assumption}."
     verdict = verdict_of(claim, best, reason)
     text = "; ".join(filter(None, (best.assumption, assumed_schedule(claim))))
     verdict = verdict._replace(rule=FIT, assumption=text)
-    other = supporting(best, beside)
-    found = chance(claim, wanted)
+    lack = ("the prompt", *((assumed_schedule(claim),) if assumed_schedule(claim) else ()))
+    if against:
+        doubted = f"{reason} {against}"
+        return verdict._replace(verdict="plausible", rule=ONE_PROMPT, reason=doubted, missing=lack)
     if other is not None:
-        support = f" So many give the {as_printed(other)} beside it too."
+        support = f" Such a prompt gives the {as_printed(other)} beside it too."
         return verdict._replace(
             verdict="reproduced with an assumption", reason=f"{reason}{support}"
         )
+    found = chance(claim, wanted)
     if found > MOST_CHANCE:
         reason += f" That proves little: of all figures, {found * 100:.0f} % would find a prompt."
-        lack = ("the prompt", *((assumed_schedule(claim),) if assumed_schedule(claim) else ()))
         return verdict._replace(verdict="plausible", reason=reason, missing=lack)
     return verdict._replace(verdict="reproduced with an assumption")

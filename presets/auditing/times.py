@@ -43,8 +43,8 @@ PHYSICAL_FLOOR = rule(
 INTERVAL = rule("latency-interval", "A time between the bounds of the latency model is plausible.")
 CONTAINS_MORE = rule(
     "contains-more",
-    "A time above the pessimistic bound of its stage contains more than the stage, or ran on slower "
-    "kernels or a slower host than the latency model's slowest.",
+    "A time above the pessimistic bound of its stage contains more than the stage, or ran on "
+    "slower kernels or a slower host than the latency model's slowest.",
 )
 _OF_WHOLE: ReadingScope = "LLM and encoder"
 #: Scopes whose FLOPs are known, and what they sum.

@@ -14,6 +14,7 @@ from vlm_tokencost.cli.claim_words import (
     VERIFICATIONS,
     amount,
     baseline,
+    bounds_shown,
     counts,
     off,
     printed,
@@ -131,6 +132,22 @@ def test_a_difference_in_words(share, text):
     assert off(a_verdict(relative_difference=share)) == text
 
 
+@pytest.mark.parametrize(
+    ("scope", "shown"),
+    [
+        ("llm-prefill", ["prefill of the LLM 3×", "attention alone 9×", "upper bound 10×"]),
+        ("end-to-end", ["prefill of the LLM 3×", "end to end 1.5×", "upper bound 10×"]),
+        ("", ["prefill of the LLM 3×", "end to end 1.5×", "upper bound 10×"]),
+        ("encoder", ["upper bound 10×"]),
+    ],
+)
+def test_bounds_of_the_scope_and_its_parts_are_shown(scope, shown):
+    every = (("llm-prefill", 3.0), ("attention", 9.0), ("end-to-end", 1.5), ("serving", 99.0))
+    claim = a_claim(quantity="speed-up", unit="×", scope=scope)
+    found = bounds_shown(a_verdict(claim, bounds=(*every, ("upper bound", 10.0))))
+    assert [" ".join(one) for one in found] == shown
+
+
 def test_amounts_keep_five_digits():
     assert [amount(value) for value in (99.32754, -0.5, 123456.7)] == ["99.328", "−0.5", "123,457"]
 
@@ -142,6 +159,13 @@ def test_counts_are_in_the_order_of_verdicts():
         "3 claims: 1 reproduced, 1 reproduced with an assumption, 1 plausible"
     )
     assert tally([]) == "0 claims"
+
+
+def test_a_figure_that_is_recorded_twice_counts_once():
+    twice = [a_verdict(a_claim("a")), a_verdict(a_claim("b", repeats="a"))]
+    assert counts(twice)["reproduced"] == 1
+    assert tally(twice) == "1 claim: 1 reproduced, 1 recorded twice"
+    assert tally(twice[1:]) == "1 claim: 1 reproduced", "the other one is not among them"
 
 
 @pytest.mark.parametrize("unit", UNITS)

@@ -346,6 +346,11 @@ MISTAKES = {
     "unit": ((*FASTV[1:], "--flops", "3Q"), ("--flops 3Q is no amount", "9.5T")),
     "unit of another kind": ((*FASTV[1:], "--latency", "3GB"), ("--latency 3GB is no time",)),
     "share above one": ((*FASTV[1:], "--flops-ratio", 55), ("--flops-ratio 55 is above 1", "55%")),
+    "percent above 100": (
+        (*FASTV[1:], "--flops-ratio", "150%"),
+        ("--flops-ratio 150% is above 100%",),
+    ),
+    "all of it": ((*FASTV[1:], "--kv-reduction", "100%"), ("--kv-reduction 100% leaves nothing",)),
     "no number": ((*FASTV[1:], "--speedup", "fast"), ("--speedup fast is no factor",)),
     "negative": ((*FASTV[1:], "--speedup", "-2"), ("--speedup -2 is no factor",)),
     "zero": ((*FASTV[1:], "--speedup", 0), ("--speedup 0 is out of range",)),

@@ -54,8 +54,9 @@ def test_the_example_and_its_page(tokencost):
     # 2 of 32 layers hold all 576 tokens, 30 hold 288: no half of the cache is saved, of 612
     # tokens 1 − (2·612 + 30·324)/(32·612) = 44 %
     assert found["ours-cache"] == "inconsistent"
-    # The prefill is bounded by its cost, 1/0.58 = 1.7 with encoder
-    assert found["ours-speed"] == "impossible"
+    # 2.6 × is above the ratio of costs, 1/0.58 = 1.7 with the encoder: at best slower kernels
+    # on the dense side could give it
+    assert found["ours-speed"] in ("needs scope", "impossible")
     page = (ROOT / "docs" / "claims.md").read_text(encoding="utf-8")
     block = [f"    {line}" if line else "" for line in EXAMPLE.read_text().splitlines()]
     assert "\n".join(block) in page
@@ -82,6 +83,13 @@ def test_defaults_hold_for_each_claim(check):
         ("a", "reproduced"),
         ("b", "inconsistent"),
     ]
+
+
+def test_a_file_may_hold_hundreds_of_claims(check):
+    many = "\n".join(CLAIM.replace('"mine"', f'"c{place}"') for place in range(300))
+    assert len(many) > 1 << 15
+    rows = check(many, *JSON).json()
+    assert [row["id"] for row in rows] == [f"c{place}" for place in range(300)]
 
 
 def test_relations_may_name_own_and_published_claims(check):
@@ -147,6 +155,13 @@ MISTAKES = {
         CLAIM + 'follows = [{ kind = "equal", of = ["gone"] }]\n',
         ("line 12", "follows gone is not known"),
     ),
+    "relation to itself": (
+        CLAIM + 'follows = [{ kind = "equal", of = ["mine"] }]\n',
+        ("line 12", "follows mine names the claim itself"),
+    ),
+    "baseline is itself": (CLAIM + 'baseline = "mine"\n', ("mine names the claim itself",)),
+    "too long a line": (CLAIM + f'note = "{"x" * 9000}"\n', ("a line of more than 8,192 signs",)),
+    "too large": (CLAIM + "# more\n" * 150_000, ("is larger than 1,024 KiB",)),
     "layer that is none": (
         swapped("@ 2", "@ 40"),
         ("line 11", "schedule", "does not fit llava-1.5-7b", "40", "32"),

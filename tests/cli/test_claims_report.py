@@ -92,6 +92,13 @@ def test_numbers_of_the_summary(report):
     assert "quality" not in rules
 
 
+def test_a_figure_that_is_recorded_twice_counts_once():
+    found = content([a_verdict(a_claim("a")), a_verdict(a_claim("b", repeats="a"))])
+    assert found.judged == 1
+    assert [one.id for one in found.sections[0].entries] == ["a", "b"]
+    assert found.sections[0].entries[1].remarks == ("The same figure as a; it counts once.",)
+
+
 def test_methods_are_grouped_by_what_they_apply():
     found = grouped(
         [

@@ -41,7 +41,8 @@ def checked() -> Checked:
 
 def counts_table() -> str:
     """Return the verdicts with their numbers, of all claims and of those read in their source."""
-    judged = [row for row in checked().rows if load_claims()[row["id"]].judged]
+    rows = [row for row in checked().rows if not row["repeats"]]
+    judged = [row for row in rows if load_claims()[row["id"]].judged]
     every = Counter(row["verdict"] for row in judged)
     read = Counter(row["verdict"] for row in judged if row["verification"] == "source")
     lines = ["| verdict | claims | read in the source | meaning |", "| --- | ---: | ---: | --- |"]
@@ -50,13 +51,13 @@ def counts_table() -> str:
         for name, meaning in VERDICTS.items()
     ]
     lines.append(f"| all | {every.total()} | {read.total()} | |")
-    recorded = len(checked().rows) - len(judged)
+    recorded = len(rows) - len(judged)
     return "\n".join([*lines, "", f"Beside these, {recorded} figures are recorded alone."])
 
 
 def rules_table() -> str:
     """Return the rules with the number of verdicts that rest on each."""
-    used = Counter(row["rule"] for row in checked().rows)
+    used = Counter(row["rule"] for row in checked().rows if not row["repeats"])
     lines = ["| rule | claims | what it says |", "| --- | ---: | --- |"]
     lines += [f"| `{rule.id}` | {used[rule.id]} | {rule.text} |" for rule in RULES.values()]
     return "\n".join(lines)

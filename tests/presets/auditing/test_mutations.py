@@ -63,8 +63,8 @@ def test_names_do_not_matter(verdicts):
                 "source": "somewhere",
                 "source_kind": "user",
                 "primary": False,
-                "verification": "calculated"
-                if claim.verification == "calculated"
+                "verification": claim.verification
+                if claim.verification in ("calculated", "memory")  # no source was seen
                 else "source",
                 "corrected": None,
                 "baseline": names.get(claim.baseline, claim.baseline),
