@@ -6,6 +6,7 @@ not in a module that others import.
 
 import gc
 import os
+import sys
 
 # The collector would run over modules that are being imported and that a short process never frees.
 gc.set_threshold(100_000)
@@ -17,8 +18,11 @@ if os.environ.get("NO_COLOR"):  # help without any style, as tables are; typer w
 
 def run() -> None:
     """Run the command line and exit."""
-    from .main import main
-
+    try:
+        from .main import main
+    except KeyboardInterrupt:  # while modules are imported; later `main` says so itself
+        sys.stderr.write("error: interrupted\n")
+        sys.exit(130)
     main()
 
 

@@ -86,6 +86,7 @@ def verdict_row(verdict: Verdict) -> Row:
         "rule": verdict.rule,
         "reason": verdict.reason,
         "recomputed": None if verdict.value is None else verdict.value * size,
+        "recomputed_unit": _recomputed_unit(verdict),
         "relative_difference": verdict.relative_difference,
         "reading": {
             "convention": verdict.convention,
@@ -107,3 +108,13 @@ def flat(row: Row) -> Row:
     found["bounds"] = "; ".join(f"{scope}: {bound:.6g}" for scope, bound in row["bounds"].items())
     found["missing"] = "; ".join(row["missing"])
     return found
+
+
+def _recomputed_unit(verdict: Verdict) -> str | None:
+    """Return the base unit of the recomputed figure: MAC where the reading counts those."""
+    if verdict.value is None:
+        return None
+    compute = UNITS[verdict.claim.unit].dimension == "compute"
+    if compute and verdict.counts == "MAC":
+        return "MAC"
+    return base_unit(verdict.claim)

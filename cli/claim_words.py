@@ -80,11 +80,12 @@ def digits(value: Decimal) -> str:
     return f"{value:f}"
 
 
-def with_unit(figure: str, claim: Claim) -> str:
-    """Return a figure with the claim's unit."""
+def with_unit(figure: str, claim: Claim, counts: str | None = None) -> str:
+    """Return a figure with the claim's unit, which of MACs is theirs whatever is printed."""
     if claim.unit in ("fraction", "text"):
         return figure
-    return f"{figure}{'' if claim.unit in _CLOSE else ' '}{claim.unit}"
+    unit = claim.unit.replace("FLOP", "MAC") if counts == "MAC" else claim.unit
+    return f"{figure}{'' if unit in _CLOSE else ' '}{unit}"
 
 
 def amount(value: float | None) -> str:
@@ -100,8 +101,10 @@ def amount(value: float | None) -> str:
 
 
 def recomputed(verdict: Verdict) -> str:
-    """Return the recomputed figure in the claim's unit, or a dash."""
-    return "—" if verdict.value is None else with_unit(amount(verdict.value), verdict.claim)
+    """Return the recomputed figure in the claim's unit, or in MACs if it is of them; or a dash."""
+    if verdict.value is None:
+        return "—"
+    return with_unit(amount(verdict.value), verdict.claim, verdict.counts)
 
 
 def bounded(verdict: Verdict) -> str:

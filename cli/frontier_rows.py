@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from fractions import Fraction
 
-from ..costmodel import Report
 from ..costmodel.frontier import Standing
 from ..costmodel.frontier.retention import MEANING
+from ..costmodel.frontier.together import Figures
 from ..costmodel.latency import Side
-from ..costmodel.memory import kv_cache_bytes
 from .frontier_run import Answer
 from .frontier_words import unit_of
 from .latency_rows import BOUNDS, bounds
@@ -20,41 +19,39 @@ from .summary import heading
 def records(answer: Answer) -> list[Row]:
     """Return a row for each schedule that is shown."""
     rows = []
-    for one, report, side in answer.shown:
-        row = _figures(answer, one, report)
+    for one, figures, side in answer.shown:
+        row = _figures(answer, one, figures, side)
         times = dict.fromkeys(BOUNDS) if side is None else bounds(side.ttft) or {}
         row.update({f"ttft_{name}_seconds": value for name, value in times.items()})
         rows.append(row)
     return rows
 
 
-def _figures(answer: Answer, one: Standing, report: Report) -> Row:
+def _figures(answer: Answer, one: Standing, figures: Figures, side: Side | None) -> Row:
     """Return what every form gives of a schedule."""
-    execution = report.counting.execution
-    cost = cost_of(answer, report, one)
+    cost = cost_of(answer, one, side)
     return {
         "schedule": answer.solved.grid.text(one.point.stages),
         "stages": len(one.point.stages),
         "best": is_best(answer, one),
-        "average_visual_tokens": float(report.scheduled.average_visual_tokens),
+        "average_visual_tokens": float(figures.average_visual_tokens),
         "retention_proxy": float(one.retention),
         "importance": answer.solved.importance.name,
         "cost": number(cost) if answer.limit.quantity != "ttft" else float(cost),
         "cost_unit": unit_of(answer.limit),
         "share_of_dense": float(cost / answer.dense),
-        "exact_flops": int(cost) if _is_exact(answer) else report.total("exact"),
-        "kv_cache_bytes": kv_cache_bytes(report.model, report.scheduled, answer.kv_bits, execution),
+        "exact_flops": figures.exact_flops,
+        "kv_cache_bytes": figures.kv_cache_bytes,
         "equal_schedules": one.point.ties,
     }
 
 
-def _is_exact(answer: Answer) -> bool:
-    return answer.limit[:2] == ("flops", "exact")
-
-
-def cost_of(answer: Answer, report: Report, one: Standing) -> Fraction:
+def cost_of(answer: Answer, one: Standing, side: Side | None) -> Fraction:
     """Return a schedule's cost as the scalar path has it, which the search's agrees with."""
-    return answer.solved.measure.scalar(report) if answer.limit.quantity == "ttft" else one.cost
+    if answer.limit.quantity != "ttft":
+        return one.cost
+    assert side is not None
+    return Fraction(side.ttft.central)
 
 
 def is_best(answer: Answer, one: Standing) -> bool:
@@ -108,12 +105,12 @@ def payload(answer: Answer, rows: list[Row]) -> Row:
     }
 
 
-def _point(answer: Answer, row: Row, one: Standing, report: Report, side: Side | None) -> Row:
+def _point(answer: Answer, row: Row, one: Standing, figures: Figures, side: Side | None) -> Row:
     stages = [
         {
             "first_layer": layer,
             "ratio": float(answer.solved.grid.levels[level].ratio),
-            "visual_tokens": report.scheduled.visual[layer],
+            "visual_tokens": answer.solved.grid.levels[level].tokens,
         }
         for layer, level in one.point.stages
     ]

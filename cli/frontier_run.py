@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 from bisect import bisect_right
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import fields
 from fractions import Fraction
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ..costmodel import InvalidInput, Report
 from ..costmodel.frontier import Cache, Flops, Grid, Measure, Solved, Standing, frontier
+from ..costmodel.frontier.together import Figures, figures, priced_together
 from ..costmodel.latency import Side
 from ..costmodel.numeric import whole
 from .document import Document
@@ -32,6 +34,9 @@ _WHOLE_FORMS = ("json", "csv")
 _MOST_POINTS = 10**6
 #: Schedules that take seconds to price, one by one.
 _FOLLOWED = 500
+#: Schedules that take seconds to search.
+_LONG = 10**6
+Shown = tuple[Standing, Figures, Side | None]
 
 
 class Choices(NamedTuple):
@@ -50,7 +55,7 @@ class Answer(NamedTuple):
     Attributes:
         solved, limit: What was found, and for what.
         budget, floor, dense: In the cost's unit; the floor is the cost without visual tokens.
-        shown: Each schedule with its report, and its times if there is a device.
+        shown: Each schedule with its figures, and its times if there is a device.
         timed: The device's times of the dense run; None without a device.
         kv_bits: Bits of the cache.
     """
@@ -60,7 +65,7 @@ class Answer(NamedTuple):
     budget: Fraction | None
     floor: Fraction
     dense: Fraction
-    shown: tuple[tuple[Standing, Report, Side | None], ...]
+    shown: tuple[Shown, ...]
     timed: FirstToken | None
     kv_bits: int | None
 
@@ -128,23 +133,55 @@ def _answer(request: Question, choices: Choices, form: Format) -> Answer:
     solved = _searched(report, grid, weights, measure, budget)
     if not solved.standing:
         raise _out_of_reach(limit, solved.least, floor, dense)
-    shown = []
-    for one in _followed(chosen(solved.standing, _most_shown(choices.points, form))):
-        priced = solved.priced(one)
-        shown.append((one, priced, timed.side(priced) if timed else None))
+    shown = _priced(solved, chosen(solved.standing, _most_shown(choices.points, form)), timed, bits)
     return Answer(solved, limit, budget, floor, dense, tuple(shown), timed, bits)
+
+
+def _priced(
+    solved: Solved, standing: list[Standing], timed: FirstToken | None, bits: int | None
+) -> list[Shown]:
+    """Return schedules with their figures: many without times over arrays, others one by one."""
+    if timed is None and len(standing) >= _FOLLOWED:
+        first = 0 if standing[0].point.stages else 1
+        last = len(standing) - (not standing[-1].point.stages)  # the dense run has no stages
+        together = priced_together(solved, standing[first:last])
+        if together is not None:
+            ends = [*standing[:first], *standing[last:]]
+            single = [(one, figures(solved.priced(one), bits), None) for one in ends]
+            middle = [
+                (one, own, None) for one, own in zip(standing[first:last], together, strict=True)
+            ]
+            return [*single[:first], *middle, *single[first:]]
+    shown: list[Shown] = []
+    for one in _followed(standing):
+        report = solved.priced(one)
+        shown.append((one, figures(report, bits), timed.side(report) if timed else None))
+    return shown
 
 
 def _searched(
     report: Report, grid: Grid, weights: object, measure: Measure, budget: Fraction | None
 ) -> Solved:
     try:
-        return frontier(report, grid, weights, measure, budget)  # type: ignore[arg-type]
+        with _searching(grid):
+            return frontier(report, grid, weights, measure, budget)  # type: ignore[arg-type]
     except InvalidInput as error:
         if error.field == "layers and keep ratios":
             name = "--prune-layer and --keep"
             raise InvalidInput(name, error.value, error.problem, error.way_out) from None
         raise
+
+
+@contextmanager
+def _searching(grid: Grid) -> Iterator[None]:
+    """Say on a terminal what is searched, where it takes a while."""
+    if grid.space.size < _LONG or not sys.stderr.isatty():
+        yield
+        return
+    from rich.console import Console
+
+    with Console(stderr=True).status(f"searching {grid.space.size:,} schedules"):
+        yield
 
 
 def _most_shown(points: str | None, form: Format) -> int:

@@ -100,7 +100,7 @@ def _grid_text(answer: Answer) -> str:
 
 def _table(answer: Answer, rows: list[Row]) -> Table:
     limit, shown = answer.limit, answer.shown
-    costs = [cost_of(answer, report, one) for one, report, _ in shown]
+    costs = [cost_of(answer, one, side) for one, _, side in shown]
     flops, kv = ([row[name] for row in rows] for name in ("exact_flops", "kv_cache_bytes"))
     columns = [
         Column("schedule", "left"),
@@ -203,8 +203,8 @@ def _sentence(answer: Answer) -> str:
             f"{request}{len(solved.standing):,} of {grid} are non-dominated in "
             f"{cost_name(limit, generation)}, and in {proxy}."
         )
-    one, priced, _ = answer.shown[-1]
-    cost = amount_text(limit, cost_of(answer, priced, one))
+    one, _, side = answer.shown[-1]
+    cost = amount_text(limit, cost_of(answer, one, side))
     return (
         f"{request}of {grid} within {_budget_text(answer)} "
         f"({cost_name(limit, generation)}), '{solved.grid.text(one.point.stages)}' keeps most of "

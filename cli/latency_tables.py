@@ -6,6 +6,7 @@ from typing import Literal
 
 from ..costmodel.latency import Latency, ceiling, possible_speed_up, speed_up
 from ..costmodel.timing import Interval
+from .device_card import KNOWN
 from .document import Column, Document, Table
 from .latency_memory import memory_notes
 from .latency_rows import (
@@ -22,6 +23,7 @@ from .method_notes import method_notes
 from .schedule_words import schedule_text
 from .selection_words import selection_text
 from .summary import facts, provenance
+from .units import three_digits
 
 LEFT: Literal["left"] = "left"
 #: What `StageTime.limit` says, for a cell.
@@ -57,7 +59,7 @@ def device_facts(found: Latency) -> list[tuple[str, str]]:
         f"{float(device.peaks.__getattribute__(peak)):g} T{'OP' if peak[:3] == 'int' else 'FLOP'}/s"
     )
     text = f"{device.id}: {rate} {peak}, {float(device.bandwidth_gb_s):g} GB/s"
-    text += f" ({device.verification})"
+    text += f" ({KNOWN[device.verification]})"
     doubtful = unverified_here(found)
     if doubtful:
         text += f"; unverified: {', '.join(doubtful)}"
@@ -155,9 +157,9 @@ def _notes(found: Latency) -> list[str]:
             )
     energy = found.energy_joules
     if energy is not None:
-        parts = [f"{energy[0].central:.3g} J"]
+        parts = [f"{three_digits(energy[0].central)} J"]
         if report.schedule is not None:
-            parts.append(f"scheduled {energy[1].central:.3g} J")
+            parts.append(f"scheduled {three_digits(energy[1].central)} J")
         lines.append(
             f"energy: at most {', '.join(parts)} in the central time, at the board power of "
             f"{float(found.device.tdp_w or 0):g} W"

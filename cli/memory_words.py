@@ -102,8 +102,8 @@ def _fit_notes(asking: Asking, found: Answer, device: Device | None) -> list[str
     own, name = found.fits[1], device.id
     if own.fits:
         lines.append(
-            "largest context: visual, structural and text tokens by memory alone; "
-            "the model's own limit may be lower"
+            "largest context: visual, structural and text tokens by memory alone, where the text "
+            "grows and the visual tokens stay; the model's own limit may be lower"
         )
     else:
         changes = [f"{one.change} ({gib(one.total)} GiB)" for one in found.remedies]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from decimal import Decimal
+from fractions import Fraction
 from typing import NamedTuple
 
 from ..costmodel import InvalidInput, Report, UnknownName, evaluate
@@ -157,6 +158,9 @@ def row(one: Priced, question: Question) -> Row:
         "entering_visual_tokens": report and report.scheduled.entering_visual_tokens,
         "benchmark": question.benchmark,
         "score": number(result.score(question.benchmark)),
+        "compared_score": compared(table, result, question.benchmark),
+        "compared_benchmarks": list(table.counted(result, question.benchmark)),
+        "published_benchmarks": published(result, question.benchmark),
         "convention": question.convention,
         "unit": UNITS[question.convention],
         "cost": cost,
@@ -168,22 +172,62 @@ def row(one: Priced, question: Question) -> Row:
     }
 
 
+def compared(table: ResultTable, result: Result, benchmark: str) -> int | float | None:
+    """Return the score by which results of a table are compared (`ResultTable.comparable`)."""
+    found = table.comparable(result, benchmark)
+    return float(found) if isinstance(found, Fraction) else number(found)
+
+
+def published(result: Result, benchmark: str) -> int:
+    """Return how many benchmarks' scores stand beside the printed score, or are it."""
+    if result.score(benchmark) is None:
+        return 0
+    return len(result.averaged) if benchmark == AVERAGE else 1
+
+
+def averaged_text(table: ResultTable) -> str:
+    """Return over what results are compared where printed means differ in that; else nothing.
+
+    >>> averaged_text(load_results()["reduction"])[-72:]
+    'scores beside the published averages: ToMe and VisionZip 7, the others 9'
+    """
+    if not table.uneven:
+        return ""
+    averaged = [one for one in table.results if one.averaged]
+    who = "all results" if len(averaged) == len(table.results) else "all results with an average"
+    counts = [len(one.averaged) for one in averaged]
+    usual = max(counts, key=counts.count)
+    methods = {one.method for one in averaged if len(one.averaged) == usual}
+    fewer: dict[int, dict[str, None]] = {}
+    for one, count in zip(averaged, counts, strict=True):
+        if count != usual:
+            name = one.id if one.method in methods else one.method
+            fewer.setdefault(count, {})[name] = None
+    parts = [f"{' and '.join(names)} {count}" for count, names in sorted(fewer.items())]
+    return (
+        f"mean over the {len(table.shared)} benchmarks that {who} have "
+        f"({', '.join(table.shared)}); scores beside the published averages: "
+        f"{', '.join([*parts, f'the others {usual}'])}"
+    )
+
+
 def _dominating(mine: Row, others: list[Row]) -> str | None:
     """Return the best result of the table that costs no more, if it dominates this one.
 
-    It scores no less, and one of both is better. None where the row has no cost or no score.
+    It scores no less in what is comparable, and one of both is better. None where the row has no
+    cost or no score.
     """
     if mine["cost"] is None or mine["score"] is None:
         return None
     better = [
-        (-other["score"], other["cost"], other["id"])
+        (-other["compared_score"], other["cost"], other["id"])
         for other in others
         if other["table"] == mine["table"]
         and other["cost"] is not None
         and other["score"] is not None
         and other["cost"] <= mine["cost"]
-        and other["score"] >= mine["score"]
-        and (other["cost"], other["score"]) != (mine["cost"], mine["score"])
+        and other["compared_score"] >= mine["compared_score"]
+        and (other["cost"], other["compared_score"]) != (mine["cost"], mine["compared_score"])
     ]
     return min(better)[2] if better else None
 

@@ -7,18 +7,17 @@ from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
 
 from ..costmodel.flops import CONVENTIONS, UNITS, Convention
-from ..costmodel.version import __version__
 from ..presets.result import AVERAGE, Result, ResultTable, load_result
 from .document import Column, Document, Table
-from .results_rows import Question, number, priced, row, rows
+from .results_rows import Question, averaged_text, number, priced, row, rows
 from .rows import Row
 from .schedule_words import schedule_text
-from .summary import SCHEMA_VERSION
 from .units import prefix, scaled, with_prefix
 
 Costs = dict[Convention, dict[str, Any]]
 NOMINAL = "nominal: visual tokens as the source counts them; effective: their average over layers"
 DOMINATED = "dominated by: the best score of the table at no more cost, where it is no lower"
+COMPARED = DOMINATED.replace("score of the table", "mean over the same benchmarks")
 
 
 def listing(found: Iterable[tuple[ResultTable, Result]], question: Question) -> Document:
@@ -29,7 +28,8 @@ def listing(found: Iterable[tuple[ResultTable, Result]], question: Question) -> 
     _, power = prefix([one["cost"] for one in listed])
     marked = any(one["assumed"] for one in listed)
     missing = [one for one in listed if one["reason"] is not None]
-    notes = [NOMINAL, DOMINATED]
+    uneven = any(table.uneven for table in _averaged(tables, question))
+    notes = [NOMINAL, COMPARED if uneven else DOMINATED]
     notes += (
         ["* something in the setting is assumed: `tokencost results show ID`"] if marked else []
     )
@@ -42,6 +42,11 @@ def listing(found: Iterable[tuple[ResultTable, Result]], question: Question) -> 
             ("cost", _cost_text(question)),
             ("request", f"one image, {question.text_tokens} text tokens, batch 1"),
             *((f"{AVERAGE}, {table.id}", table.average) for table in _averaged(tables, question)),
+            *(
+                (f"compared, {table.id}", averaged_text(table))
+                for table in _averaged(tables, question)
+                if table.uneven
+            ),
         ),
         tables=tuple(
             _table(table, [one for one in listed if one["table"] == table.id], power)
@@ -50,8 +55,15 @@ def listing(found: Iterable[tuple[ResultTable, Result]], question: Question) -> 
         notes=tuple(notes),
         sentence="",
         payload=listed,
-        records=tuple({**one, "assumed": " ".join(one["assumed"])} for one in listed),
+        records=tuple(flat(one) for one in listed),
     )
+
+
+def flat(row: Row) -> Row:
+    """Return a row as a CSV holds it: lists are texts, and no version of ours."""
+    kept = {key: one for key, one in row.items() if not key.endswith("_version")}
+    benchmarks = ", ".join(row["compared_benchmarks"])
+    return {**kept, "compared_benchmarks": benchmarks, "assumed": " ".join(row["assumed"])}
 
 
 def _averaged(tables: dict[str, ResultTable], question: Question) -> list[ResultTable]:
@@ -73,7 +85,7 @@ def _table(table: ResultTable, listed: list[Row], power: int) -> Table:
         Column("method", "left"),
         Column("tokens\nnominal"),
         Column("tokens\neffective"),
-        Column(str(listed[0]["benchmark"])),
+        *_score_columns(table, listed[0]),
         Column(f"cost\n{letter}{listed[0]['unit']}"),
         *([Column("of dense")] if reduced else []),
         Column("dominated by", "left"),
@@ -91,10 +103,26 @@ def _cells(table: ResultTable, row: Row, power: int, *, reduced: bool) -> tuple[
         nominal_text(row),
         effective_text(row),
         printed_text(result.score(row["benchmark"])),
+        *([_compared_text(row)] if _uneven(table, row) else []),
         scaled(row["cost"], power),
         *([ratio] if reduced else []),
         row["dominated_by"] or ("—" if row["cost"] is None or row["score"] is None else ""),
     )
+
+
+def _score_columns(table: ResultTable, row: Row) -> list[Column]:
+    name = str(row["benchmark"])
+    if not _uneven(table, row):
+        return [Column(name)]
+    return [Column(f"published\n{name}"), Column(f"{name} of\nsame {len(table.shared)}")]
+
+
+def _uneven(table: ResultTable, row: Row) -> bool:
+    return table.uneven and row["benchmark"] == AVERAGE
+
+
+def _compared_text(row: Row) -> str:
+    return "—" if row["compared_score"] is None else f"{row['compared_score']:.2f}"
 
 
 def nominal_text(row: Row) -> str:
@@ -140,6 +168,7 @@ def card(result_id: str, text_tokens: int) -> Document:
         ("nominal", f"{nominal_text(shown)} visual tokens"),
         ("effective", f"{effective_text(shown)} visual tokens, averaged over the decoder's layers"),
         ("average", "" if result.average is None else f"{result.average}, {table.average}"),
+        ("compared", _compared_fact(table, shown)),
         ("as printed", " ".join(result.printed)),
     ]
     notes = [
@@ -157,6 +186,8 @@ def card(result_id: str, text_tokens: int) -> Document:
         "training_data": result.data or None,
         "average": number(result.average),
         "average_is": table.average,
+        "average_benchmarks": shown["published_benchmarks"],
+        "compared_average": shown["compared_score"],
         "scores": scores,
         "conventions": costs,
         "printed": list(result.printed),
@@ -173,9 +204,7 @@ def card(result_id: str, text_tokens: int) -> Document:
         sentence="",
         payload=payload,
         records=tuple(
-            {"schema_version": SCHEMA_VERSION, "tokencost_version": __version__}
-            | {"id": result.id, "table": table.id, "method": result.method}
-            | score
+            {"id": result.id, "table": table.id, "method": result.method} | score
             for score in scores
         ),
     )
@@ -183,9 +212,19 @@ def card(result_id: str, text_tokens: int) -> Document:
 
 #: Keys of a listed row that depend on a benchmark or a convention, or on other results.
 _OF_ONE = (
-    *("benchmark", "score", "convention", "unit", "cost", "dense_cost", "ratio"),
-    "dominated_by",
+    *("benchmark", "score", "compared_score", "published_benchmarks"),
+    *("convention", "unit", "cost", "dense_cost", "ratio", "dominated_by"),
 )
+
+
+def _compared_fact(table: ResultTable, shown: Row) -> str:
+    """Return the mean by which the table's results are compared, where it is not the printed."""
+    if not _uneven(table, shown) or shown["score"] is None:
+        return ""
+    return (
+        f"{_compared_text(shown)} over the {len(table.shared)} benchmarks that the table's results "
+        f"share; {shown['published_benchmarks']} scores stand beside the published average"
+    )
 
 
 def _model_text(result: Result) -> str:

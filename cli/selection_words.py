@@ -25,12 +25,12 @@ def selection_text(report: Report, conventions: tuple[Convention, ...]) -> str:
         return f"{rule}: nothing to choose here, 0 counted"
     released = report.counting.selection == "released"
     how = "as its released code computes it" if released else "as this project implements it"
-    both = other if released else counted
-    text = f"{rule} {how} ({work['computes']}): {_figures(both)}"
-    if counted != other:
-        name, rest = ("ideal", counted) if released else ("as released", other)
-        text += f"; {name}: {_figures(rest)}"
-    return text
+    ideal = f" ({work['computes']})"  # the bracket is of the ideal form, which may differ
+    if counted == other:
+        return f"{rule} {how}{ideal}: {_figures(counted)}"
+    if released:
+        return f"{rule} {how}: {_figures(other)}; ideal{ideal}: {_figures(counted)}"
+    return f"{rule} {how}{ideal}: {_figures(counted)}; as released: {_figures(other)}"
 
 
 def selection_scope(report: Report) -> str:

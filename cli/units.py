@@ -7,4 +7,5 @@ from ..costmodel.units import ranges as ranges
 from ..costmodel.units import runs as runs
 from ..costmodel.units import scaled as scaled
 from ..costmodel.units import span as span
+from ..costmodel.units import three_digits as three_digits
 from ..costmodel.units import with_prefix as with_prefix

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any, get_args
 
@@ -75,7 +77,8 @@ class InvalidInput(TokencostError, ValueError):
         value = None if isinstance(first["input"], (dict, BaseModel)) else first["input"]
         if kind == "literal_error":
             choices = first["ctx"]["expected"].replace("'", "").replace(" or ", ", ")
-            return cls(name, value, "is not a choice", f"choose from {choices}")
+            named = ", ".join(one for one in choices.split(", ") if one)  # "" is what is not told
+            return cls(name, value, "is not a choice", f"choose from {named}")
         if kind in _SHAPES:
             return cls(name, value, f"is not {_SHAPES[kind]}", f"give {_SHAPES[kind]}")
         if kind == "too_short":
@@ -154,27 +157,56 @@ class MissingExtra(TokencostError):
 
 
 def clip(value: object, limit: int = 80) -> str:
-    """Return `value` on one printable line of at most `limit` characters."""
+    """Return `value` on one printable line of at most `limit` characters.
+
+    Of a path the end stays, which names the file.
+
+    >>> clip("/home/user/schedules/plan.toml", 20), clip("a text without an end", 10)
+    ('…schedules/plan.toml', 'a text wi…')
+    """
     try:
         text = " ".join(str(value).split())
     except ValueError:  # Python prints no integer of more than 4,300 digits
         text = "(a number too long to print)"
     text = "".join(character if character.isprintable() else "?" for character in text)
-    return text if len(text) <= limit else text[: limit - 1] + "…"
+    if len(text) <= limit:
+        return text
+    if isinstance(value, os.PathLike) or re.fullmatch(r"[^\s]*[/\\][^\s/\\]+\.\w{1,8}", text):
+        return "…" + text[1 - limit :]
+    return text[: limit - 1] + "…"
 
 
 def closest(name: str, known: Iterable[str]) -> str:
-    """Return the known name that `name` most resembles, or an empty string."""
+    """Return the known name that `name` most resembles, or an empty string.
+
+    A name of the same parts in another order comes first: 11b is not 90b, wherever it stands.
+
+    >>> closest("Llama-3.2-11B-Vision", ["llama3.2-vision-90b", "llama3.2-vision-11b"])
+    'llama3.2-vision-11b'
+    """
     import difflib  # only a slip needs it
 
     names, wanted = list(known), name.lower()
-    matches = difflib.get_close_matches(wanted, names, n=1, cutoff=0.6)
+    by_parts = {_parts(known): known for known in reversed(names) if _parts(known)}
+    parts = difflib.get_close_matches(_parts(wanted), by_parts, n=1, cutoff=0.75)
+    matches = [by_parts[found] for found in parts]
+    matches += difflib.get_close_matches(wanted, names, n=1, cutoff=0.6)
     matches += [known for known in names if len(wanted) > 3 and wanted in known]
     return matches[0] if matches else ""
 
 
+def _parts(name: str) -> str:
+    """Return a name's words and numbers, a unit such as b with its number, in order.
+
+    >>> _parts("llama3.2-vision-11b")
+    '11b 3.2 llama vision'
+    """
+    words = re.findall(r"[0-9][0-9.]*[A-Za-z]?(?![A-Za-z])|[A-Za-z]+|[0-9.]+", name)
+    return " ".join(sorted(words))
+
+
 def suggestion(name: str, known: Iterable[str]) -> str:
     """Return "did you mean …?" for a misspelt key, or the list of known keys."""
-    choices = sorted(known)
+    choices = sorted(known, key=lambda one: (int(one) if one.isdecimal() else 0, one))
     close = closest(name, choices)
     return f"did you mean {close}?" if close else f"known keys: {', '.join(choices)}"

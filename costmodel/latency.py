@@ -151,6 +151,12 @@ def latency(report: Report, device: Device, running: Running | None = None) -> L
     return Latency(report, device, running, arithmetics, dense, scheduled, text_only)
 
 
+def dense_side(report: Report, device: Device, running: Running) -> Side:
+    """Return the times of a report's dense run alone, as `latency` has them."""
+    clock = Clock(device, arithmetic(device, report.dense, running), running)
+    return _side(report, report.dense, None, clock)
+
+
 def timed_kernels(found: Latency, *, scheduled: bool = True) -> list[tuple[Kernel, StageTime]]:
     """Return every kernel of a prefill and of the first decode forward, with its time.
 

@@ -51,6 +51,15 @@ def with_prefix(amount: int, unit: str) -> str:
     return f"{scaled(amount, power)} {name}{unit}"
 
 
+def three_digits(amount: float) -> str:
+    """Return an amount rounded to three significant digits, written out.
+
+    >>> three_digits(1095.4), three_digits(775.4), three_digits(0.0612)
+    ('1,100', '775', '0.0612')
+    """
+    return f"{float(f'{amount:.3g}'):,.15g}"
+
+
 def percent(part: int | None, whole: int | None) -> str:
     """Return a share in percent, or a dash when there is nothing to share."""
     return f"{100 * part / whole:.2f} %" if whole and part is not None else "—"

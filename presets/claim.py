@@ -39,6 +39,10 @@ Scope = Literal[
 Verification = Literal["source", "secondary", "abstract", "survey", "memory", "calculated"]
 
 
+#: What of a request a reading may suppose.
+Supposable = Literal["visual_tokens", "text_tokens", "new_tokens", "batch", "attention"]
+
+
 class Unit(NamedTuple):
     """A unit: what it measures, and how many base units it has (MAC or FLOP, byte, second)."""
 
@@ -212,6 +216,8 @@ class Claim(Spec):
         baseline: The dense model's figure printed beside it, or that claim's id.
         cost: Id of the claim that prints the FLOPs of the same run, of which a speed-up is judged
             where model or setting are not known.
+        supposed: Names of the fields above that the source leaves open, and that are filled with
+            the one reading that is judged; `note` says why with that.
         repeats: Id of the claim that records the same figure of the same source elsewhere, with
             which it is counted once.
         follows: How it must follow from others of the same source.
@@ -259,6 +265,7 @@ class Claim(Spec):
     weight_bits: Literal[16, 8, 4] = 16
     baseline: Printed | str | None = None
     cost: str = ""
+    supposed: tuple[Supposable, ...] = ()
     repeats: str = ""
     follows: tuple[Relation, ...] = ()
     corrected: Printed | None = None
@@ -285,6 +292,9 @@ class Claim(Spec):
         if sum((self.budget is not None, self.schedule is not None, self.dense)) > 1:
             problem = "do not go together"
             raise InvalidInput("budget, schedule, dense", None, problem, "give one of them")
+        for name in self.supposed:
+            if getattr(self, name) in (None, ""):
+                raise InvalidInput("supposed", name, "is empty", "fill that field, or leave it out")
         lengths = len(self.text_lengths), len(self.visual_lengths)
         if lengths[1] and lengths[0] != lengths[1]:
             problem = f"has {lengths[1]} numbers for {lengths[0]} text lengths"

@@ -26,6 +26,8 @@ FITTED = (
     "fitted to matrix products on A100, H100 and A40 (github.com/microsoft/vidur, commit 7d47513), "
     "not on this device"
 )
+#: What a device without a base has to say.
+_NEEDED = ("memory_gb", "bandwidth_gb_s", "peaks")
 _WAY_OUT = "give a readable TOML file (docs/devices.md)"
 #: An id is typed as an option's value, and printed.
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -134,6 +136,10 @@ def _own(content: dict[str, Any], path: Path) -> Device:
     data = _merged(base, {"id": path.stem, "verification": "own", **_sourced(own, clip(path))})
     if isinstance(data["source"], list):
         data["source"] = [*base["source"], *own.get("source", [] if told else [clip(path)])]
+    missing = [key for key in _NEEDED if key not in data]
+    if missing:
+        named = " and ".join("a table [peaks]" if key == "peaks" else key for key in missing)
+        raise InvalidInput(missing[0], None, "is missing", f"add {named}")
     for key in ("vendor", "architecture"):
         data.setdefault(key, "")
     for key in ("id", "name"):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import tomllib
 from decimal import Decimal
+from fractions import Fraction
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Self
@@ -79,6 +80,11 @@ class Result(Spec):
         """Return the figure of a benchmark, or the printed mean ("average")."""
         return self.average if benchmark == AVERAGE else self.scores.get(benchmark)
 
+    @property
+    def averaged(self) -> frozenset[str]:
+        """The benchmarks that the printed mean is of; none where no mean is printed."""
+        return frozenset() if self.average is None else frozenset(self.scores)
+
     def workload(self, text_tokens: int) -> Workload:
         """Return the request: one image, as large as is known."""
         return Workload(images=self.images, text_tokens=text_tokens)
@@ -135,6 +141,46 @@ class ResultTable(Spec):
     def reference(self) -> Result | None:
         """The result that shares are of."""
         return next((one for one in self.results if one.id == self.relative), None)
+
+    @property
+    def shared(self) -> tuple[str, ...]:
+        """The benchmarks that every result with a mean has a score of, and the reference too."""
+        needed = [one.averaged for one in self.results if one.averaged]
+        if self.reference is not None:
+            needed.append(frozenset(self.reference.scores))
+        return tuple(name for name in self.benchmarks if all(name in one for one in needed))
+
+    @property
+    def uneven(self) -> bool:
+        """Whether printed means stand beside scores of different benchmarks."""
+        sets = {one.averaged for one in self.results if one.averaged}
+        return len(sets) > 1 and bool(self.shared)
+
+    def counted(self, result: Result, benchmark: str) -> tuple[str, ...]:
+        """Return the benchmarks that the comparable score is of; none where there is none."""
+        if result.score(benchmark) is None:
+            return ()
+        if benchmark != AVERAGE:
+            return (benchmark,)
+        if self.uneven:
+            return self.shared
+        return tuple(name for name in self.benchmarks if name in result.averaged)
+
+    def comparable(self, result: Result, benchmark: str) -> Decimal | Fraction | None:
+        """Return the score by which results are compared.
+
+        It is the printed one, but for means over different benchmarks: in their place the mean
+        over the n benchmarks that all have, of the shares in percent, 100·Σ s_b/s⁰_b / n, or where
+        there is no reference of the scores, Σ s_b / n.
+        """
+        printed, dense = result.score(benchmark), self.reference
+        if benchmark != AVERAGE or printed is None or not self.uneven:
+            return printed
+        amounts = [Fraction(result.scores[one]) for one in self.shared]
+        if dense is not None:
+            whole = [Fraction(dense.scores[one]) for one in self.shared]
+            amounts = [100 * one / of for one, of in zip(amounts, whole, strict=True)]
+        return sum(amounts, Fraction(0)) / len(amounts)
 
 
 @cache

@@ -147,7 +147,8 @@ def file_text(
 def in_file(error: InvalidInput, path: str, text: str, field: str) -> InvalidInput:
     """Return an error about a key of a TOML file as one about its line."""
     line = _line_of(text.split("\n"), error.field.split("."))
-    place = f"at line {line}: " if line else "holds "
+    without = "is incomplete: " if error.problem == "is missing" else "holds "
+    place = f"at line {line}: " if line else without
     value = "" if error.value is None else f"{clip(error.value)} "
     hint = "write [[stages]] tables" if error.field == "stages" else error.way_out
     return InvalidInput(field, path, f"{place}{error.field} {value}{error.problem}", hint)

@@ -16,6 +16,7 @@ ROOT = Path(__file__).parents[1]
 #: Each folder may import itself and the folders before it.
 ORDER = ("costmodel", "presets", "validation", "cli")
 HEAVY = {"torch", "transformers", "fvcore", "matplotlib", "PIL", "scipy"}
+HEAVY |= {"pandas", "pyarrow", "reportlab"}
 
 
 def imports_of(path: Path) -> set[str]:

@@ -24,19 +24,20 @@ from .figure import (
     Look,
     styled,
 )
+from .fills import CONNECTOR, DECODER, ENCODER, HEAD, SELECTION
 from .picture import Plot
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-#: Components in stacking order, from the left: colour, hatch and name.
+#: Components in stacking order, from the left: fill and name.
 PARTS = {
-    "vision": (GREEN, "\\\\\\\\", "encoder"),
-    "connector": (PURPLE, "", "connector"),
-    "decoder": (SKY, "", "LLM decoder"),
-    "head": (GREY, "", "head"),
-    "selection": (VERMILLION, "xxxx", "selection"),
+    "vision": (ENCODER, "encoder"),
+    "connector": (CONNECTOR, "connector"),
+    "decoder": (DECODER, "LLM decoder"),
+    "head": (HEAD, "head"),
+    "selection": (SELECTION, "selection"),
 }
 #: More points than this are not told apart.
 MOST_POINTS = 24
@@ -55,7 +56,14 @@ def plot(
     about |= {"budget": budget, "convention": convention, "unit": UNITS[convention], "drawn": kind}
     said = _caption(report, found, convention, budget)
     draw = _points if kind == "points" else _bars
-    return Plot("compare", about, provenance(report), found, lambda look: draw(found, said, look))
+    return Plot(
+        "compare",
+        about,
+        provenance(report),
+        found,
+        lambda look: draw(found, said, look),
+        "name fewer --methods",
+    )
 
 
 def rows(compared: list[Row], convention: Convention) -> list[Row]:
@@ -103,11 +111,11 @@ def _bars(found: list[Row], said: Caption, look: Look) -> Figure:
         places = range(len(shown))
         for part in parts:
             widths = [(row[part] or 0) / 10**power for row in shown]
-            axis.barh(places, widths, left=left, height=0.72, **_fill(part))
+            axis.barh(places, widths, left=left, height=0.72, **PARTS[part][0].style)
             left = [low + width for low, width in zip(left, widths, strict=True)]
         if not parts:
             widths = [row["scheduled"] / 10**power for row in shown]
-            axis.barh(places, widths, height=0.72, **_fill("decoder"))
+            axis.barh(places, widths, height=0.72, **DECODER.style)
         dense = shown[0]["scheduled"] / 10**power
         axis.axvline(dense, color=BLACK, linestyle="--")
         for place, row in enumerate(shown):
@@ -125,19 +133,13 @@ def _bars(found: list[Row], said: Caption, look: Look) -> Figure:
         axis.set_xlim(0, 1.14 * max(row["scheduled"] for row in shown) / 10**power)
         axis.set_xlabel(f"{letter}{shown[0]['unit']}, {shown[0]['convention']}")
         axis.grid(axis="x")
-        handles: list[Any] = [Patch(label=PARTS[part][2], **_fill(part)) for part in parts]
+        handles: list[Any] = [Patch(label=PARTS[part][1], **PARTS[part][0].style) for part in parts]
         handles.append(Line2D([], [], color=BLACK, linestyle="--", label="dense"))
         columns = 3 if look.narrow else 6
         figure.legend(handles=handles, loc="outside lower center", ncols=columns)
         body = 0.6 + _INCHES * len(shown) * look.font / 7
         crown(figure, said, look, body, -(-len(handles) // columns))
     return figure
-
-
-def _fill(part: str) -> dict[str, Any]:
-    colour, hatch, _ = PARTS[part]
-    style: dict[str, Any] = {"facecolor": colour, "linewidth": 0, "edgecolor": "white"}
-    return {**style, "hatch": hatch} if hatch else style
 
 
 def _points(found: list[Row], said: Caption, look: Look) -> Figure:

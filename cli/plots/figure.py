@@ -69,6 +69,8 @@ class Look(NamedTuple):
 
 SCREEN = Look("screen", 6.9, 8, 7.5, 1.2, 4.5, 160)
 PAPER = Look("paper", 3.4, 7, 6, 0.9, 3, 300)
+#: Inches of a page that text fills, from its top to its bottom.
+PAGE = 9
 LOOKS = {look.name: look for look in (SCREEN, PAPER)}
 
 

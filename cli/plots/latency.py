@@ -12,31 +12,22 @@ from ..latency_tables import device_facts
 from ..rows import Row
 from ..summary import provenance
 from .caption import Caption, caption, crown
-from .figure import (
-    BLACK,
-    BLUE,
-    GREEN,
-    GREY,
-    PURPLE,
-    SKY,
-    VERMILLION,
-    Look,
-    styled,
-)
+from .figure import BLACK, Look, styled
+from .fills import CONNECTOR, DECODE, ENCODER, LOADING, PREFILL, SELECTION
 from .picture import Plot
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-#: Colour and hatch of every stage.
+#: What fills every stage.
 MARKS = {
-    "load": (GREY, ""),
-    "vision": (GREEN, "\\\\\\\\"),
-    "connector": (PURPLE, ""),
-    "selection": (VERMILLION, "xxxx"),
-    "prefill": (BLUE, ""),
-    "decode": (SKY, "////"),
+    "load": LOADING,
+    "vision": ENCODER,
+    "connector": CONNECTOR,
+    "selection": SELECTION,
+    "prefill": PREFILL,
+    "decode": DECODE,
 }
 FIRST, LAST = "first token", "last token"
 RUNS = {
@@ -97,20 +88,12 @@ def _draw(found: list[Row], said: Caption, look: Look) -> Figure:
         stages = list(dict.fromkeys(row["name"] for row in found if row["kind"] == "stage"))
         marks = [*_stacked(upper, found, stages, look)]
         _apart(lower, found, stages, look)
-        patches: list[Any] = []
-        for name in stages:
-            colour, hatch = MARKS[name]
-            patches.append(Patch(label=name, **_fill(colour, hatch)))
         columns = 3 if look.narrow else 4
-        handles = [*patches, *marks]
+        handles: list[Any] = [Patch(label=name, **MARKS[name].style) for name in stages]
+        handles += marks
         figure.legend(handles=handles, loc="outside lower center", ncols=columns)
         crown(figure, said, look, 3.5, -(-len(handles) // columns))
     return figure
-
-
-def _fill(colour: str, hatch: str) -> dict[str, Any]:
-    style: dict[str, Any] = {"facecolor": colour, "linewidth": 0, "edgecolor": "white"}
-    return {**style, "hatch": hatch} if hatch else style
 
 
 def _of(found: list[Row], run: str, name: str) -> Row | None:
@@ -139,7 +122,7 @@ def _stacked(axis: Axes, found: list[Row], stages: list[str], look: Look) -> lis
             assert row is not None
             width = _milliseconds(row)[1]
             alpha = 0.45 if run == "text only" else 1.0
-            axis.barh(place, width, left=left, height=0.62, alpha=alpha, **_fill(*MARKS[name]))
+            axis.barh(place, width, left=left, height=0.62, alpha=alpha, **MARKS[name].style)
             left += width
         totals = [row for row in found if row["run"] == run and row["kind"] == "total"]
         for row, shift, mark in zip(totals, (0.0, 0.18), ("D", "s"), strict=False):
@@ -176,7 +159,7 @@ def _apart(axis: Axes, found: list[Row], stages: list[str], look: Look) -> None:
         if not central:
             continue
         shift = (runs.index(row["run"]) - (len(runs) - 1) / 2) * 0.3
-        colour = MARKS[row["name"]][0]
+        colour = MARKS[row["name"]].colour
         filled = row["run"] == runs[-1]
         at = stages.index(row["name"]) + shift
         axis.errorbar(

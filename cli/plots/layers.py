@@ -10,30 +10,19 @@ from ..rows import Row
 from ..summary import heading, provenance
 from ..units import percent, prefix, with_prefix
 from .caption import Caption, caption, crown
-from .figure import (
-    BLACK,
-    BLUE,
-    GREY,
-    PALE,
-    SCREEN,
-    SKY,
-    VERMILLION,
-    Look,
-    edges,
-    layer_axis,
-    styled,
-)
+from .figure import BLACK, GREY, PALE, SCREEN, Look, edges, layer_axis, styled
+from .fills import FEED_FORWARD, PROJECTIONS, SCORES
 from .picture import Plot
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-#: Parts in stacking order, from the bottom: colour, and what tells them apart in grey.
+#: Parts in stacking order, from the bottom, and what fills them.
 PARTS = {
-    "feed-forward": (SKY, ""),
-    "attention projections": (BLUE, ""),
-    "attention scores": (VERMILLION, "////"),
+    "feed-forward": FEED_FORWARD,
+    "attention projections": PROJECTIONS,
+    "attention scores": SCORES,
 }
 _SIDES = ("baseline", "scheduled")
 #: side → component → layer → part → amount.
@@ -159,12 +148,9 @@ def _bars(
         if side is dense and dense == scheduled:
             continue
         drawn, bottom = list(side), [0.0] * len(side)
-        for part, (colour, hatch) in PARTS.items():
+        for part, fill in PARTS.items():
             heights = [side[layer].get(part, 0) / 10**power for layer in drawn]
-            style: Any = {"width": 0.86, "color": colour, "linewidth": 0}
-            if hatch:
-                style = {**style, "hatch": hatch, "edgecolor": "white"}
-            axis.bar(drawn, heights, bottom=bottom, alpha=alpha, **style)
+            axis.bar(drawn, heights, 0.86, bottom=bottom, alpha=alpha, **fill.style)
             bottom = [low + height for low, height in zip(bottom, heights, strict=True)]
     layers = range(max(dense) + 1)  # layers that are left out are 0
     outline = [sum(dense.get(layer, {}).values()) / 10**power for layer in layers]
@@ -177,10 +163,7 @@ def _legend(figure: Figure, report: Report, columns: int) -> None:
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
 
-    handles: list[Any] = [
-        Patch(facecolor=colour, hatch=hatch, edgecolor="white", linewidth=0, label=part)
-        for part, (colour, hatch) in reversed(PARTS.items())
-    ]
+    handles: list[Any] = [Patch(label=part, **fill.style) for part, fill in reversed(PARTS.items())]
     if report.schedule:
         handles.append(Patch(color=GREY, alpha=PALE, label="saved (pale)"))
     line = "dense baseline" if report.schedule else "total"

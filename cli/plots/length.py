@@ -2,24 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ...costmodel import Report
 from ...costmodel.flops import UNITS, Bill, Convention
 from ..rows import Row
 from ..summary import heading, provenance
 from .caption import Caption, caption, convention_text, crown
-from .figure import (
-    BLACK,
-    BLUE,
-    GREEN,
-    GREY,
-    PURPLE,
-    SKY,
-    VERMILLION,
-    Look,
-    styled,
-)
+from .figure import Look, styled
+from .fills import CONNECTOR, ENCODER, FEED_FORWARD, HEAD, PROJECTIONS, SCORES, SELECTION
 from .picture import Plot
 from .sequences import sequence_tokens
 
@@ -27,15 +18,15 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-#: Shares in stacking order, from the bottom: colour and hatch.
+#: Shares in stacking order, from the bottom, and what fills them.
 SHARES = {
-    "encoder": (GREEN, "\\\\\\\\"),
-    "connector": (PURPLE, ""),
-    "LLM feed-forward": (SKY, ""),
-    "LLM attention projections": (BLUE, ""),
-    "LLM attention scores": (VERMILLION, "////"),
-    "head": (GREY, ""),
-    "selection": (BLACK, ""),
+    "encoder": ENCODER,
+    "connector": CONNECTOR,
+    "LLM feed-forward": FEED_FORWARD,
+    "LLM attention projections": PROJECTIONS,
+    "LLM attention scores": SCORES,
+    "head": HEAD,
+    "selection": SELECTION,
 }
 _LLM = "decoder"
 #: Names of components other than the LLM.
@@ -117,18 +108,12 @@ def _draw(found: list[Row], last: Report, said: Caption, look: Look) -> Figure:
         for axis in axes if stacked else axes[:1]:
             axis.set_ylabel("share of the cost [%]")
         present = [name for name in SHARES if any(row["part"] == name for row in found)]
-        handles = [Patch(label=name, **_fill(name)) for name in reversed(present)]
+        handles = [Patch(label=name, **SHARES[name].style) for name in reversed(present)]
         columns = 2 if look.narrow else 4
         figure.legend(handles=handles, loc="outside lower center", ncols=columns)
         body = 2.5 if len(sides) == 1 or not stacked else 4.0
         crown(figure, said, look, body, -(-len(handles) // columns))
     return figure
-
-
-def _fill(name: str) -> dict[str, Any]:
-    colour, hatch = SHARES[name]
-    style: dict[str, Any] = {"facecolor": colour, "linewidth": 0, "edgecolor": "white"}
-    return {**style, "hatch": hatch} if hatch else style
 
 
 def _stack(axis: Axes, found: list[Row]) -> None:
@@ -142,7 +127,7 @@ def _stack(axis: Axes, found: list[Row]) -> None:
         if not shares:
             continue
         tops = [low + shares.get(length, 0) for low, length in zip(bottom, lengths, strict=True)]
-        axis.fill_between(lengths, bottom, tops, **_fill(name))
+        axis.fill_between(lengths, bottom, tops, **SHARES[name].style)
         bottom = tops
     axis.set_xscale("log")
     axis.set_xlim(lengths[0], lengths[-1])

@@ -15,17 +15,14 @@ from ..summary import heading, provenance
 from .caption import Caption, caption, crown
 from .figure import (
     BLACK,
-    GREEN,
-    GREY,
-    ORANGE,
     PALE,
-    SKY,
     VERMILLION,
     Look,
     edges,
     layer_axis,
     styled,
 )
+from .fills import CACHE, FIXED, TENSORS, WEIGHTS
 from .picture import Plot
 
 if TYPE_CHECKING:
@@ -33,12 +30,12 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _GIB = 2**30
-#: Terms in stacking order, from the bottom: colour, hatch, and what they are called.
+#: Terms in stacking order, from the bottom: fill, and what they are called.
 TERMS = {
-    "weights": (GREY, "", "weights"),
-    "fixed": (GREEN, "\\\\\\\\", "fixed"),
-    "kv_cache": (ORANGE, "", "KV cache"),
-    "other": (SKY, "////", "tensors alive at once"),
+    "weights": (WEIGHTS, "weights"),
+    "fixed": (FIXED, "fixed"),
+    "kv_cache": (CACHE, "KV cache"),
+    "other": (TENSORS, "tensors alive at once"),
 }
 #: Phases around the layers of the prefill, in order.
 _BEFORE = ("load", "vision", "second vision", "connector", "selection")
@@ -119,7 +116,7 @@ def _draw(
         phases, cache = figure.subplots(2, 1, height_ratios=(2, 1))
         timeline = [row for row in found if row["panel"] == "phases"]
         handles = _phases(phases, timeline, capacity, look)
-        _cache(cache, [row for row in found if row["panel"] == "KV cache"])
+        handles += _cache(cache, [row for row in found if row["panel"] == "KV cache"])
         columns = 2 if look.narrow else 4
         figure.legend(handles=handles, loc="outside lower center", ncols=columns)
         crown(figure, said, look, 3.7, -(-len(handles) // columns))
@@ -196,14 +193,13 @@ def _phases(axis: Axes, found: list[Row], capacity: int | None, look: Look) -> l
     handles: list[Any] = []
     bottom = [0.0] * len(filled)
     begins, widths = zip(*(steps.span(row) for row in filled), strict=True)
-    for term, (colour, hatch, label) in TERMS.items():
+    for term, (fill, label) in TERMS.items():
         heights = [row[term] / _GIB for row in filled]
         if (term == "weights" and hidden) or not any(heights):
             continue
-        style: Any = {"facecolor": colour, "edgecolor": "white", "linewidth": 0, "hatch": hatch}
-        axis.bar(begins, heights, bottom=bottom, width=widths, align="edge", **style)
+        axis.bar(begins, heights, bottom=bottom, width=widths, align="edge", **fill.style)
         bottom = [low + height for low, height in zip(bottom, heights, strict=True)]
-        handles.insert(0, Patch(label=label, **style))
+        handles.insert(0, Patch(label=label, **fill.style))
     highest = max((row["total"] - hidden) / _GIB for row in found)
     if sides["scheduled"]:
         dense = steps.values(sides["baseline"], hidden)
@@ -243,31 +239,31 @@ def _peak(axis: Axes, row: Row, steps: _Steps, hidden: int, label: str, look: Lo
     return mark
 
 
-def _cache(axis: Axes, found: list[Row]) -> None:
-    """Draw each layer's cache after the prefill."""
+def _cache(axis: Axes, found: list[Row]) -> list[Any]:
+    """Draw each layer's cache after the prefill, and return what its pale bars stand for."""
+    from matplotlib.patches import Patch
+
     sides = {side: [row for row in found if row["side"] == side] for side in SIDES}
     last = max(row["layer"] for row in found)
     filled = sides["scheduled"] or sides["baseline"]
     mib = [row["total"] / 2**20 for row in filled]
-    axis.bar([row["layer"] for row in filled], mib, width=0.86, color=ORANGE, linewidth=0)
+    axis.bar([row["layer"] for row in filled], mib, width=0.86, **CACHE.style)
+    handles: list[Any] = []
     if sides["scheduled"]:
         amounts = {row["layer"]: row["total"] / 2**20 for row in sides["baseline"]}
         steps = [amounts.get(layer, float("nan")) for layer in range(last + 1)]
         axis.stairs(steps, edges(last + 1), baseline=0, color=BLACK)
-        saved = [amounts.get(row["layer"], 0) for row in filled]
-        axis.bar(
-            [row["layer"] for row in filled],
-            [max(before - after, 0) for before, after in zip(saved, mib, strict=True)],
-            bottom=mib,
-            width=0.86,
-            color=ORANGE,
-            alpha=PALE,
-            linewidth=0,
-        )
+        dense = [amounts.get(row["layer"], 0) for row in filled]
+        saved = [max(before - after, 0) for before, after in zip(dense, mib, strict=True)]
+        pale: Any = {**CACHE.style, "alpha": PALE}
+        axis.bar([row["layer"] for row in filled], saved, bottom=mib, width=0.86, **pale)
+        if any(saved):
+            handles.append(Patch(label="KV cache saved (pale)", **pale))
     layer_axis(axis, last + 1)
     axis.set_ylim(0, 1.07 * max(row["total"] for row in found) / 2**20 or 1)
     axis.set_ylabel("MiB of KV cache\nafter the prefill")
     axis.grid(axis="y")
+    return handles
 
 
 def _fitting(report: Report, peaks: tuple[Peak, Peak], capacity: int) -> str:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 from ...costmodel.flops import UNITS
 from ...presets import load_model
 from ...presets.result import AVERAGE, ResultTable
-from ..results_rows import Question, rows
-from ..results_tables import effective_text, nominal_text
+from ..results_rows import Question, averaged_text, rows
+from ..results_tables import effective_text, flat, nominal_text
 from ..rows import Row
 from ..units import prefix
 from .caption import Caption, convention_text, crown
@@ -39,16 +39,9 @@ def plot(table: ResultTable, question: Question) -> Plot:
         "source": table.source,
     }
     said = _caption(table, listed, question)
-    columns = {key: listed[0][key] for key in ("schema_version", "tokencost_version")}
-    texts = [
-        {
-            **{key: row[key] for key in row if key not in columns},
-            "assumed": " ".join(row["assumed"]),
-        }
-        for row in listed
-    ]
+    numbers = [flat(row) for row in listed]
     return Plot(
-        "pareto", about, columns, texts, lambda look: _draw(listed, table, question, said, look)
+        "pareto", about, {}, numbers, lambda look: _draw(listed, table, question, said, look)
     )
 
 
@@ -74,7 +67,7 @@ def _draw(
             for place, (name, group) in enumerate(groups.items())
         ]
         axis.set_xlabel(f"prefill [{letter}{UNITS[question.convention]}], {question.convention}")
-        axis.set_ylabel(question.benchmark)
+        axis.set_ylabel(_score_label(table, question))
         axis.set_xlim(0, 1.05 * max(row["cost"] for row in shown) / 10**power)
         axis.margins(y=0.08)
         axis.grid()
@@ -91,6 +84,14 @@ def _draw(
     return figure
 
 
+def _score_label(table: ResultTable, question: Question) -> str:
+    """Return what is drawn; a mean of shares is in percent of the unreduced model's."""
+    if question.benchmark != AVERAGE:
+        return question.benchmark
+    over = f" of {len(table.shared)} benchmarks" if table.uneven else ""
+    return f"{AVERAGE}{over}{' [% of dense]' if table.reference else ''}"
+
+
 def _groups(shown: list[Row]) -> dict[str, list[Row]]:
     """Return the rows of each method; without methods, each row by itself."""
     reduced = any(row["applies"] for row in shown)
@@ -103,7 +104,7 @@ def _groups(shown: list[Row]) -> dict[str, list[Row]]:
 def _front(axis: Axes, shown: list[Row], power: int) -> None:
     """Draw the best score that each cost buys."""
     best = sorted(
-        (row["cost"] / 10**power, row["score"]) for row in shown if not row["dominated_by"]
+        (row["cost"] / 10**power, row["compared_score"]) for row in shown if not row["dominated_by"]
     )
     axis.step(
         [cost for cost, _ in best],
@@ -131,10 +132,14 @@ def _method(axis: Axes, name: str, group: list[Row], style: dict[str, Any], powe
 
     ordered = sorted(group, key=lambda row: row["cost"])
     costs = [row["cost"] / 10**power for row in ordered]
-    axis.plot(costs, [row["score"] for row in ordered], color=style["color"], linewidth=0.6)
+    axis.plot(
+        costs, [row["compared_score"] for row in ordered], color=style["color"], linewidth=0.6
+    )
     for cost, row in zip(costs, ordered, strict=True):
         inside = "white" if row["dominated_by"] else style["color"]
-        axis.plot(cost, row["score"], linestyle="", markerfacecolor=inside, zorder=3, **style)
+        axis.plot(
+            cost, row["compared_score"], linestyle="", markerfacecolor=inside, zorder=3, **style
+        )
     label = f"{name}{'*' * any(row['assumed'] for row in group)}: {_tokens(group)}"
     width = 0.6 if len(group) > 1 else 0
     return Line2D([], [], linewidth=width, label=label, **style)
@@ -148,21 +153,22 @@ def _tokens(group: list[Row]) -> str:
 
 def _caption(table: ResultTable, listed: list[Row], question: Question) -> Caption:
     shown = drawn(listed)
-    what = f"{AVERAGE}: {table.average}"
-    score = what if question.benchmark == AVERAGE else f"score: {question.benchmark}"
+    score = f"score: {question.benchmark}"
+    if question.benchmark == AVERAGE:
+        score = f"{AVERAGE}: {averaged_text(table) or table.average}"
     lines = [
         f"{table.title}: published scores against the prefill's recomputed cost, "
         f"{convention_text(question.convention)}",
-        f"{score}; one image, {question.text_tokens} text tokens, batch 1",
+        score,
+        f"one image, {question.text_tokens} text tokens, batch 1",
         "legend: visual tokens, nominal → effective (averaged over the LLM's layers)",
         "filled: not dominated (dashed line); hollow: another costs no more and scores no less",
     ]
     if any(row["assumed"] for row in shown):
         lines.append("*: something in the setting is assumed (`tokencost results show ID`)")
     doubts = [_left_out(listed), _unverified(shown)]
-    return Caption(
-        tuple(lines), (f"source: {table.source}",), tuple(text for text in doubts if text)
-    )
+    lines.append(f"source: {table.source}")  # of others' figures, also where there is little room
+    return Caption(tuple(lines), (), tuple(text for text in doubts if text))
 
 
 def _left_out(listed: list[Row]) -> str:

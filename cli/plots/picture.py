@@ -19,7 +19,7 @@ from ..files import not_an_input, writable
 from ..options import OUTPUT, Sink, Text, one_of, option
 from ..rows import Row
 from ..summary import SCHEMA_VERSION
-from .figure import LOOKS, SCREEN, Look, figure_file, rendered
+from .figure import LOOKS, PAGE, SCREEN, Look, figure_file, rendered
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -40,6 +40,7 @@ class Plot(NamedTuple):
         columns: What every row of the CSV form begins with.
         rows: The numbers that are drawn, in base units.
         draw: Draws these rows.
+        lower: How to ask for a figure that is less high.
     """
 
     kind: str
@@ -47,6 +48,7 @@ class Plot(NamedTuple):
     columns: dict[str, str]
     rows: list[Row]
     draw: Callable[[Look], Figure]
+    lower: str = ""
 
 
 class Place(NamedTuple):
@@ -111,10 +113,17 @@ class Picture:
     def publish(self, place: Place, build: Callable[[], Plot]) -> None:
         """Do the work, then write the figure and its numbers, each in one step."""
         plot = build()
-        figure = rendered(plot.draw(place.look), place.figure.suffix.lower()[1:], place.look)
+        drawn = plot.draw(place.look)
+        figure = rendered(drawn, place.figure.suffix.lower()[1:], place.look)
         numbers = None if place.data is None else numbers_of(plot, place.data.suffix.lower())
         replace(place.figure, figure)
         typer.echo(f"wrote {place.figure}", err=True)
+        high = drawn.get_size_inches()[1]
+        if place.look.narrow and high > PAGE:
+            said = (
+                f"{place.figure} is {high:.1f} inches high, more than the {PAGE} of a page's text"
+            )
+            typer.echo(f"note: {said}{plot.lower and '; '}{plot.lower}", err=True)
         if place.data is not None and numbers is not None:
             replace(place.data, numbers.encode())
             typer.echo(f"wrote {place.data}", err=True)

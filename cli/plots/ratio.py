@@ -87,38 +87,49 @@ def _draw(
         figure = Figure(figsize=(look.width, 3), layout="constrained")
         axis = figure.subplots()
         # Cells meet half-way between their schedules; vector files get rectangles, no picture.
+        lowest = _lowest(min(shares), max(shares))
         mesh = axis.pcolormesh(
             _borders(list(grid.layers)),
             _borders(keeps),
             cells,
             cmap="cividis",
-            vmin=0,
+            vmin=lowest,
             vmax=max(100, *shares),
             edgecolors="face",
             linewidth=0.1,
         )
         levels = _levels(min(shares), max(shares))
-        if levels:
-            lines = axis.contour(
-                list(grid.layers), keeps, cells, levels, colors="white", linewidths=look.line
-            )
-            _labelled(axis, lines, look)
+        _lines(axis, (list(grid.layers), keeps, cells), levels, look)
         axis.set_xlabel("prune layer: the first that sees fewer tokens")
         axis.set_ylabel("keep ratio")
         whole_axis(axis.xaxis)
         axis.spines[["top", "right"]].set_visible(True)
         bar = figure.colorbar(mesh, ax=axis, pad=0.02)
         bar.outline.set_linewidth(0.6)
-        bar.set_label(f"share of the dense cost [%], {convention}")
+        ends = f"\ncolours from {lowest} %" if lowest else ""
+        bar.set_label(f"share of the dense cost [%], {convention}{ends}")
         crown(figure, said, look, 2.6, rows=0)
     return figure
 
 
-def _labelled(axis: Any, lines: Any, look: Look) -> None:
-    """Write what a line of equal cost stands for; rims show it on dark and on light cells."""
+def _lines(axis: Any, surface: tuple[Any, ...], levels: list[int], look: Look) -> None:
+    """Draw lines of equal cost that are long enough to say what they stand for.
+
+    Rims show lines and letters on dark and on light cells.
+    """
     from matplotlib.patheffects import withStroke
 
-    texts = axis.clabel(lines, fmt="%g %%", fontsize=look.small)
+    while levels:
+        lines = axis.contour(*surface, levels, colors="white", linewidths=look.line)
+        texts = axis.clabel(lines, fmt="%g %%", fontsize=look.small)
+        named = {text.get_text() for text in texts}
+        labelled = [level for level in levels if f"{level} %" in named]
+        if labelled == levels:
+            break
+        lines.remove()  # with its labels
+        levels = labelled
+    else:
+        return
     for text in texts:
         text.set_path_effects([withStroke(linewidth=1.5, foreground="black")])
     lines.set_path_effects([withStroke(linewidth=1.8 * look.line, foreground="black")])
@@ -128,6 +139,15 @@ def _borders(values: list[Any]) -> list[float]:
     """Return where cells begin and end whose middles are these values."""
     inner = [(low + high) / 2 for low, high in pairwise(values)]
     return [2 * values[0] - inner[0], *inner, 2 * values[-1] - inner[-1]]
+
+
+def _lowest(least: float, most: float) -> int:
+    """Return the share where colours begin: 0, unless all shares are within the upper half.
+
+    >>> _lowest(38.4, 100), _lowest(96.2, 100)
+    (0, 95)
+    """
+    return 0 if least < max(100, most) / 2 else 5 * int(least // 5)
 
 
 def _levels(least: float, most: float) -> list[int]:

@@ -229,7 +229,8 @@ def _caption(found: Latency, shown: list[Row]) -> Caption:
     longest = "; ".join(
         f"{letter} {row['kernel']}, {row['stage']}, {_time(row)}" for letter, row in _named(shown)
     )
-    facts.append(f"longest: {longest}")
+    side = " in the scheduled run" if len(_sides(shown)) > 1 else ""
+    facts.append(f"longest{side}: {longest}")
     undrawn = " and ".join(
         f"{milliseconds(_undrawn(found, side))} ms ({side})" for side in _sides(shown)
     )

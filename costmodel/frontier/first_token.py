@@ -7,7 +7,7 @@ from fractions import Fraction
 
 from ..clock import Clock, Running
 from ..device import Device
-from ..latency import Side, latency
+from ..latency import Side, dense_side, latency
 from ..report import Report
 from ..tokenplan import TokenPlan
 from ..traffic import prefill_kernels
@@ -64,7 +64,7 @@ class FirstToken:
         plan = report.scheduled
         if self._known is None or self._known[0] is not plan:  # asked for twice in a row
             alone = prefill_only(report)._replace(dense=plan, schedule=None)
-            self._known = plan, latency(alone, self._device, self._running).dense
+            self._known = plan, dense_side(alone, self._device, self._running)
         return self._known[1]
 
     def scalar(self, report: Report) -> Fraction:

@@ -67,6 +67,8 @@ def audit(claim: Claim, known: Mapping[str, Claim] | None = None) -> Verdict:
     if contradicted is not None:
         return contradicted
     verdict = _judged(claim, known)
+    if claim.supposed:
+        verdict = _as_read(claim, known, verdict)
     if claim.stands_in:
         verdict = _assumed(claim, known, verdict)
     if claim.verification == "memory":
@@ -106,6 +108,30 @@ def _judged(claim: Claim, known: Mapping[str, Claim]) -> Verdict:
         assert gained is not None, "these quantities state a gain"
         return gained
     return recomputed(claim, product(claim, known), _table(claim, known))
+
+
+def _as_read(claim: Claim, known: Mapping[str, Claim], verdict: Verdict) -> Verdict:
+    """Return a verdict with the reading that it supposes, and what is said without that."""
+    words = {
+        "visual_tokens": f"{claim.visual_tokens or 0:,} visual tokens",
+        "text_tokens": f"{claim.text_tokens or 0:,} text tokens",
+        "new_tokens": f"{claim.new_tokens or 0:,} new tokens",
+        "batch": f"batch {claim.batch}",
+        "attention": f"{claim.attention} attention on both sides",
+    }
+    reading = " and ".join(words[name] for name in claim.supposed)
+    blank: dict[str, object] = {
+        name: "" if name == "attention" else None for name in claim.supposed
+    }
+    without = _judged(claim.model_copy(update=blank | {"supposed": ()}), known)
+    reason = f"Read with {reading}, which the source does not state: {verdict.reason}"
+    if without.verdict != verdict.verdict:
+        reason += f" Not read so, the verdict is {without.verdict}: {without.reason}"
+    assumption = "; ".join(filter(None, (reading, verdict.assumption)))
+    name = verdict.verdict
+    if name == "reproduced":
+        name = "reproduced with an assumption"
+    return verdict._replace(verdict=name, reason=reason, assumption=assumption)
 
 
 def _assumed(claim: Claim, known: Mapping[str, Claim], verdict: Verdict) -> Verdict:

@@ -108,25 +108,30 @@ def _on(claim: Claim, variant: Variant, backend: Backend, device: str) -> dict[s
     Every stage may take anything between the bounds of the latency model, but alike in both runs:
     the largest ratio over all choices of lower, central or upper for each stage.
     """
-    timed = times(claim, question_of(claim, variant=variant), backend, device)
     words = f"the times of its kernels on {load_device(device).name}"
-    return {
-        scope: Bound(_corners(timed, stages), words)
-        for scope, stages in _STAGES.items()
-        if scope != "decode" or timed.dense.forwards
-    }
+    found = {}
+    for scope, stages in _STAGES.items():
+        question = _with_forwards(question_of(claim, variant=variant), scope)
+        timed = times(claim, question, backend, device)
+        found[scope] = Bound(_corners(timed, stages), words)
+    return found
+
+
+def _with_forwards(question: Question, scope: str) -> Question:
+    """Return a question with a decode forward at least, where that is what is timed."""
+    return (
+        question._replace(new_tokens=max(2, question.new_tokens)) if scope == "decode" else question
+    )
 
 
 def possible_gains(claim: Claim, variant: Variant = OWN) -> dict[str, float]:
     """Return the most of each scope on the claim's device, whatever software either run has."""
     if not claim.device:
         return {}
-    question = question_of(claim, variant=variant)
-    sides = [times(claim, question, backend) for backend in backends(claim)]
     found: dict[str, float] = {}
     for scope, stages in _STAGES.items():
-        if scope == "decode" and question.new_tokens == 1:
-            continue
+        question = _with_forwards(question_of(claim, variant=variant), scope)
+        sides = [times(claim, question, backend) for backend in backends(claim)]
         before = [_summed(one, stages, scheduled=False) for one in sides]
         after = [_summed(one, stages, scheduled=True) for one in sides]
         slowest = max(before, key=lambda one: one.upper)

@@ -10,7 +10,7 @@ from ..claim import UNITS, Claim
 from .findings import FITTING_RANK, INCOMPLETE, RECOMPUTE
 from .fitting import LONG_PROMPT, USUAL_PROMPT, fitted_text, plausibility
 from .measures import Measure, values
-from .printed import as_printed, difference, in_unit, near, number, shown, span
+from .printed import NEAR, as_printed, difference, in_unit, near, number, shown, span
 from .requests import Prompt, measured, of_tokens, prompts, tokens_of
 from .setting import Variant, as_json, assumed_schedule, keeps_all, report_of, tokens_known
 from .verdict import Verdict, rule
@@ -76,10 +76,11 @@ def _reused(claim: Claim, wanted: tuple[Measure, ...]) -> Verdict | None:
         for one, value in zip(wanted, measured(claim, wanted, prompt, variant), strict=True):
             inside = one.scope is None or one.scope.startswith("LLM l")  # no encoder runs again
             if inside and one.rank <= FITTING_RANK and span(claim).holds(value):
+                whole = shown(claim, first, wanted[0].counts)
+                rest = shown(claim, value, one.counts)
                 reason = (
-                    f"The first pass computes every token, which makes it {shown(claim, first)}. "
-                    f"For passes that reuse its cache it is {shown(claim, value)}, as printed "
-                    f"({one.words}, {_at(claim, prompt)})."
+                    f"The first pass computes every token, which makes it {whole}. For passes that "
+                    f"reuse its cache it is {rest}, as printed ({one.words}, {_at(claim, prompt)})."
                 )
                 fitted = ""
                 if words:
@@ -129,12 +130,14 @@ def _nominal(claim: Claim, wanted: tuple[Measure, ...]) -> Verdict | None:
             return None  # more tokens than enter
         for one, value, true in zip(wanted, nominal, own, strict=True):
             close = abs(difference(claim, value)) <= _NOMINALLY
+            if abs(value - true) <= NEAR * abs(true):
+                continue  # the schedule has its nominal count
             if one.rank <= FITTING_RANK and close and not near(claim).holds(true):
                 average = number(report_of(claim).scheduled.average_visual_tokens)
                 reason = (
                     f"{claim.budget:,} visual tokens in every layer would make it "
-                    f"{shown(claim, value)} ({one.words}); the schedule has {average} on average, "
-                    f"which make {shown(claim, true)}."
+                    f"{shown(claim, value, one.counts)} ({one.words}); the schedule has {average} "
+                    f"on average, which make {shown(claim, true, one.counts)}."
                 )
                 if "token" in claim.quantity:
                     what = "is" if span(claim).holds(value) else "is close to"
@@ -168,7 +171,7 @@ def _slipped(claim: Claim, wanted: tuple[Measure, ...]) -> Verdict | None:
             ):
                 words = "of what is left instead of saved, or the other way round"
             if words:
-                unit = shown(claim, value)
+                unit = shown(claim, value, one.counts)
                 reason = f"The figure is {words}: {one.words} at {_at(claim, prompt)}: {unit}."
                 return _inconsistent(claim, UNIT_SLIP, reason, one, value)
     return None
@@ -185,12 +188,15 @@ def _disagreeing(claim: Claim, wanted: tuple[Measure, ...]) -> Verdict:
     own = measured(claim, tuple(natural), prompt)
     best = min(range(len(own)), key=lambda at: abs(difference(claim, own[at])))
     one, value = natural[best], own[best]
-    least, most = shown(claim, min(own)), shown(claim, max(own))
+    ends = [(amount, natural[at].counts) for at, amount in enumerate(own)]
+    least, most = (shown(claim, *end) for end in (min(ends, key=_amount), max(ends, key=_amount)))
     between = "" if least == most else f"; natural readings give {least} to {most}"
     reason = (
         f"{as_printed(claim)} is printed, and {one.words} at {_at(claim, prompt)}: "
-        f"{shown(claim, value)}{between}."
+        f"{shown(claim, value, one.counts)}{between}."
     )
+    if _of_tokens_alone(claim):
+        reason += f" {as_printed(claim)} is that of the visual tokens alone."
     lack = []
     if not tokens_known(claim):
         lack.append("the size of the images, or the visual tokens")
@@ -205,6 +211,18 @@ def _disagreeing(claim: Claim, wanted: tuple[Measure, ...]) -> Verdict:
         return verdict._replace(verdict="not checkable", missing=tuple(lack))
     hint = would_give(claim, one, prompt)
     return _inconsistent(claim, RECOMPUTE, f"{reason}{hint}", one, value)
+
+
+def _amount(end: tuple[Fraction, str | None]) -> Fraction:
+    return end[0]
+
+
+def _of_tokens_alone(claim: Claim) -> bool:
+    """Tell whether a share of costs is that of the tokens, averaged over the layers."""
+    plan = report_of(claim).scheduled
+    kept = plan.average_visual_tokens / (plan.dense_visual_tokens or 1)
+    shares = {"flops ratio": kept, "flops reduction": 1 - kept}
+    return claim.quantity in shares and span(claim).holds(shares[claim.quantity])
 
 
 def _needed_text(claim: Claim, natural: list[Measure]) -> str:

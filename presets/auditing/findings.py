@@ -61,7 +61,7 @@ def order(claim: Claim, one: Found) -> tuple[int, bool, float]:
 
 def told(claim: Claim, best: Found) -> str:
     """Return what gives the figure, and how closely."""
-    value = shown(claim, best.value)
+    value = shown(claim, best.value, best.measure.counts)
     apart = difference(claim, best.value)
     close = "nearly as printed"
     if digits(claim).holds(best.value):

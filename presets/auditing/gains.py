@@ -10,6 +10,9 @@ from ..claim import Claim
 from .own_numbers import operand
 from .printed import ENDLESS, Span, as_printed, in_unit, number, span
 
+#: Ends of a share so many times apart are both told.
+_RANGE = Fraction(6, 5)
+
 
 class Gain(NamedTuple):
     """How many times as fast a claim says that something is.
@@ -69,8 +72,10 @@ def gain(claim: Claim, known: Mapping[str, Claim]) -> Gain | None:
 
 def as_factor(own: Span, kind: str) -> str:
     """Return a share of time as a factor in words."""
-    middle = (own.low + own.high) / 2
-    return f"{number(inverse(middle if kind == 'ratio' else 1 - middle))}×"
+    low, high = (own.low, own.high) if kind == "ratio" else (1 - own.high, 1 - own.low)
+    if high > _RANGE * low:
+        return f"{number(inverse(high))} to {number(inverse(low))}×"
+    return f"{number(inverse((low + high) / 2))}×"
 
 
 def inverse(value: Fraction) -> Fraction:

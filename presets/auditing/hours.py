@@ -82,8 +82,8 @@ def trained(claim: Claim, known: Mapping[str, Claim]) -> Verdict:
                 f"{reason[:-1]}; a dense run that recomputes its activations, where the reduced "
                 "one need not, allows it."
             )
-            lack = ("that both runs had the same recipe",)
-            return base._replace(verdict="needs scope", reason=reason, missing=lack)
+            recipe = ("that both runs had the same recipe",)
+            return base._replace(verdict="needs scope", reason=reason, missing=recipe)
         return base._replace(verdict="impossible", reason=reason)
     share = explaining_share(least, (ratio.low + ratio.high) / 2)
     fixed = ""

@@ -21,7 +21,7 @@ _SCOPES: dict[str, tuple[str, ...]] = {
     "training": (),
     "decode": (),
 }
-_WHOLE = ("LLM and encoder", "everything")
+WHOLE = ("LLM and encoder", "everything")
 _WORDS = {
     "one layer": "the mean decoder layer",
     "LLM layers": "the decoder's layers",
@@ -108,7 +108,7 @@ def _costs(claim: Claim, report: Report) -> Iterator[Measure]:
     if claim.quantity == "auxiliary flops":
         yield from _components(claim, ("selection",), "the selection", form)
         return
-    scopes: tuple[str, ...] = _SCOPES.get(claim.scope, _WHOLE)
+    scopes: tuple[str, ...] = _SCOPES.get(claim.scope, WHOLE)
     if claim.quantity == "flops per layer":
         scopes = ("one layer",)
     elif claim.quantity == "encoder flops":
@@ -123,7 +123,7 @@ def _costs(claim: Claim, report: Report) -> Iterator[Measure]:
         if claim.convention and one.convention != claim.convention and not encodes:
             continue
         stated = claim.convention and claim.scope
-        if one.convention != "exact" and one.scope in _WHOLE and not stated:
+        if one.convention != "exact" and one.scope in WHOLE and not stated:
             continue  # encoders are counted, not put into the formula of the LLM's layers
         if not _counted(claim, one, form):
             continue

@@ -104,12 +104,22 @@ def number(value: Fraction | float) -> str:
     return f"{real:.{_DIGITS}g}"
 
 
-def shown(claim: Claim, value: Fraction | float) -> str:
-    """Return a value in base units as the claim's unit would print it."""
-    text = number(in_unit(claim, value))
-    if claim.unit in ("%", "×"):
-        return f"{text} %" if claim.unit == "%" else f"{text}×"
-    return text if claim.unit in ("fraction", "text") else f"{text} {claim.unit}"
+def unit_of(claim: Claim, counts: str | None = None) -> str:
+    """Return the unit of a recomputed figure: of MACs, that of MACs, whatever is printed."""
+    return claim.unit.replace("FLOP", "MAC") if counts == "MAC" else claim.unit
+
+
+def shown(claim: Claim, value: Fraction | float, counts: str | None = None) -> str:
+    """Return a value in base units as the claim's unit would print it, or in MACs if it is of them.
+
+    >>> from vlm_tokencost.presets.claim import load_claim
+    >>> shown(load_claim("SV001"), 3817152184320, "MAC")
+    '3.817 TMAC'
+    """
+    text, unit = number(in_unit(claim, value)), unit_of(claim, counts)
+    if unit in ("%", "×"):
+        return f"{text} %" if unit == "%" else f"{text}×"
+    return text if unit in ("fraction", "text") else f"{text} {unit}"
 
 
 def as_printed(claim: Claim) -> str:

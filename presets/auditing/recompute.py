@@ -7,6 +7,7 @@ from fractions import Fraction
 
 from ..claim import Claim
 from .findings import (
+    FITTING_RANK,
     INCOMPLETE,
     NEAR_RANK,
     PRINTING_RANK,
@@ -27,7 +28,7 @@ from .fitting import (
     one_prompt,
     several_prompts,
 )
-from .measures import Measure, measures
+from .measures import WHOLE, Measure, measures
 from .printed import Span, as_printed, difference, near, span
 from .requests import Prompt, measured, of_tokens, prompts, tokens_of
 from .setting import assumed_schedule, missing, report_of, tokens_known
@@ -156,11 +157,19 @@ def _reproduced(claim: Claim, found: list[Found]) -> Verdict:
         assumed.append(
             f"one image of {size} pixels, the model's own default, which no source states"
         )
+    odd = best.measure.rank > FITTING_RANK or best.measure.scope in WHOLE
+    if best.measure.convention and odd and not _reading_stated(claim):
+        assumed.append(f"that the {best.measure.words} is meant")
     if assumed:
         text = "; ".join(assumed)
         verdict = verdict_of(claim, best, reason)
         return verdict._replace(verdict="reproduced with an assumption", rule=FIT, assumption=text)
     return verdict_of(claim, best, reason)
+
+
+def _reading_stated(claim: Claim) -> bool:
+    """Tell whether the source says by what formula or of what a cost is."""
+    return bool(claim.convention or claim.scope) or "encoder" in claim.quantity
 
 
 def _others(best: Found, rest: list[Found]) -> list[str]:

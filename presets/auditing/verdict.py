@@ -19,7 +19,7 @@ VerdictName = Literal[
 VERDICTS: dict[VerdictName, str] = {
     "reproduced": "model and schedule give the figure, with nothing fitted",
     "reproduced with an assumption": "they give it once one free quantity is fitted",
-    "plausible": "it is inside the analytic bound for its scope",
+    "plausible": "it is inside a bound, or right for what the source leaves open",
     "needs scope": "it is true for one reading only, which the claim does not state",
     "impossible": "it is above a bound",
     "inconsistent": "it disagrees with the claim's own numbers or setting",

@@ -92,7 +92,7 @@ def test_a_card_shows_conditions_and_relations(tokencost):
         "SV042: FastV, flops per layer 99.3 GFLOP: reproduced",
         "request 36 text tokens",
         "printed recomputed off bound verdict rule",
-        "99.3 GFLOP 99.328 GFLOP +0.03 % — reproduced recompute",
+        "99.3 GFLOP 99.328 GMAC +0.03 % — reproduced recompute",
         "arXiv 2403.06764",
         "SV050",  # a row of the same table, which is held against this one
     ):

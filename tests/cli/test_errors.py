@@ -291,3 +291,21 @@ def test_matplotlib_missing_names_the_extra(tokencost, tmp_path, monkeypatch):
     result = tokencost("plot", "layers", *MODEL, "--output", tmp_path / "x.png")
     assert_one_sentence(result, ("matplotlib", "vlm-tokencost[plot]"))
     assert list(Path(tmp_path).iterdir()) == []
+
+
+def test_an_interrupt_during_start_up_is_one_sentence(monkeypatch, capsys):
+    from vlm_tokencost.cli import __main__ as entry
+
+    class Interrupted:
+        """A finder that the user interrupts."""
+
+        def find_spec(self, name, path=None, target=None):
+            if name == "vlm_tokencost.cli.main":
+                raise KeyboardInterrupt
+
+    monkeypatch.delitem(sys.modules, "vlm_tokencost.cli.main", raising=False)
+    monkeypatch.setattr(sys, "meta_path", [Interrupted(), *sys.meta_path])
+    with pytest.raises(SystemExit) as caught:
+        entry.run()
+    assert caught.value.code == 130
+    assert capsys.readouterr() == ("", "error: interrupted\n")

@@ -187,6 +187,15 @@ def test_points_are_even_over_the_costs(tokencost):
     assert chosen((), 5) == []
 
 
+def test_many_rows_are_those_that_are_priced_one_by_one(tokencost, monkeypatch):
+    words = (*MODEL, "--prune-layer", "1:27", "--keep", "0.05:1:0.05", "--stages", "1..2")
+    many = answer(tokencost, *words)["points"]
+    assert len(many) > 1000
+    assert many[-1]["schedule"] == "keep 1 @ 1"  # the dense run, which no array prices
+    monkeypatch.setattr("vlm_tokencost.cli.frontier_run._FOLLOWED", 10**9)
+    assert answer(tokencost, *words)["points"] == many
+
+
 def test_ties_are_counted(tokencost):
     # The cache is the retention itself: 576 − 144 = 432 fewer in 16 layers, or 288 fewer in 24
     words = (*MODEL, "--prune-layer", "8,16", "--keep", "0.5,0.25", "--max-kv-bytes", "1GB")

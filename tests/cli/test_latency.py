@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from pathlib import Path
 
 import jsonschema
@@ -51,6 +52,15 @@ def test_times_by_stage_and_in_total(tokencost):
     assert answer["energy_upper_bound_joules"]["baseline"]["central"] == pytest.approx(
         400 * totals["end_to_end"]["baseline"]["central"]
     )
+
+
+def test_the_device_and_its_energy_are_in_plain_words(tokencost):
+    words = ("--model", "llava-1.5-7b", "--device", "a100-80gb", "--new-tokens", 200)
+    shown = " ".join(tokencost("latency", *words).out.split())
+    assert "312 TFLOP/s bf16, 2039 GB/s (third-party page)" in shown
+    # 199 forwards of 32 layers at 0.85 ms are 5.41 s: more than 1,000 J at 400 W
+    joules = re.search(r"energy: at most ([0-9,]+) J in", shown)
+    assert 400 * 199 * 32 * 0.85e-3 < int(joules[1].replace(",", "")) < 2400
 
 
 def test_flops_mislead(tokencost):

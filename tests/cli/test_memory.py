@@ -172,6 +172,11 @@ def test_the_largest_context_names_its_batch(tokencost):
     assert rows[0][-1] == rows[1][-2] == "—"
 
 
+def test_what_grows_in_the_largest_context_is_said(tokencost):
+    shown = " ".join(tokencost(*LLAVA, "--device", "a100").out.split())
+    assert "by memory alone, where the text grows and the visual tokens stay;" in shown
+
+
 def test_every_format_has_the_same_figures(tokencost):
     words = (*LLAVA, *HALF, "--device", "a100-80gb")
     answer = asked(tokencost, *words)
@@ -202,7 +207,7 @@ def test_estimates_are_called_so(tokencost):
     [
         (("--device", "a100-80g"), ("--device a100-80g", "did you mean")),
         (("--attention", "fused"), ("--attention fused", "sdpa")),
-        (("--bits", 5), ("--bits 5", "16, 4, 8")),
+        (("--bits", 5), ("--bits 5", "choose from 4, 8, 16")),
         (("--kv-bits", "two"), ("--kv-bits two",)),
         (("--output-attentions",), ("--output-attentions", "--attention eager")),
         (("--transformers", "4.40"), ("--transformers 4.40", "new, old")),

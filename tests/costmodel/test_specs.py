@@ -207,6 +207,11 @@ def test_unknown_name_suggests_or_lists():
         "did you mean llava-1.5-7b?"
     )
     assert UnknownName("model", "zzz", known, "list").way_out == "see `list`"
+    # Another size stands nearer letter by letter, the right one in another order.
+    sizes = ["llama3.2-vision-90b", "llama3.2-vision-11b"]
+    for name in ("llama-3.2-11b-vision", "Llama-3.2-11B-Vision-Instruct"):
+        hint = UnknownName("model", name, sizes, "list").way_out
+        assert hint == "did you mean llama3.2-vision-11b?"
 
 
 @pytest.mark.parametrize(

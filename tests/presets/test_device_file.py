@@ -92,7 +92,11 @@ def test_a_byte_order_mark_and_windows_lines(tmp_path):
 
 #: (text of the file, fragments that the sentence must hold)
 MISTAKES = {
-    "no peaks": ("memory_gb = 24\nbandwidth_gb_s = 1\n", ("peaks is missing",)),
+    "no peaks": ("memory_gb = 24\nbandwidth_gb_s = 1\n", ("peaks is missing", "a table [peaks]")),
+    "memory alone": (
+        "memory_gb = 24\n",
+        ("is incomplete: bandwidth_gb_s is missing", "add bandwidth_gb_s and a table [peaks]"),
+    ),
     "no memory": ("bandwidth_gb_s = 1\n[peaks]\nfp16 = 1\n", ("memory_gb is missing",)),
     "no rate": ("memory_gb = 24\nbandwidth_gb_s = 1\n[peaks]\n", ("line 3", "gives no rate")),
     "misspelt rate": (SMALLEST + "bf61 = 2\n", ("line 6", "peaks.bf61", "did you mean bf16?")),

@@ -55,6 +55,54 @@ def test_cells_of_a_grid():
     assert corners[:, 0, 1].tolist() == [0.125, 0.375, 0.625, 0.875, 1.125]
 
 
+@pytest.mark.parametrize("look", LOOKS.values(), ids=LOOKS)
+@pytest.mark.parametrize(
+    ("model", "lowest"),
+    # 4 to 100 %, and with cross-attention, where visual tokens cost little, 96 to 100 %
+    [("llava-1.5-7b", 0), ("llama3.2-vision-11b", 95)],
+)
+def test_lines_of_equal_cost_say_what_they_are(model, lowest, look):
+    from fractions import Fraction
+
+    from vlm_tokencost.cli.plots.ratio import Grid, plot
+
+    shown, workload = load_model(model), Workload()
+    asked = Asked(shown, workload, Counting(), plan(shown, workload))
+    keeps = tuple(Fraction(n, 10) for n in range(1, 11))
+    made = plot(asked, Grid(tuple(range(0, 31, 2)), keeps, "floor"), "exact")
+    axis, bar = made.draw(look).axes
+    (lines,) = [one for one in axis.collections if hasattr(one, "levels")]
+    labels = {text.get_text() for text in axis.texts}
+    assert len(lines.levels) >= 3
+    assert labels == {f"{level:g} %" for level in lines.levels}
+    assert bar.get_ylim() == (lowest, 100)
+    assert ("colours from 95 %" in bar.get_ylabel()) == bool(lowest)
+    assert lowest <= 100 * min(row["ratio"] for row in made.rows)
+
+
+def test_pale_bars_of_the_cache_are_explained(report):
+    from vlm_tokencost.cli.memory_rows import answer
+    from vlm_tokencost.cli.plots.memory import plot
+    from vlm_tokencost.costmodel.peak import Asking
+
+    for one, pale in ((report, True), (evaluate(report.model), False)):
+        made = plot(one, answer(one, Asking(), None).peaks, Asking(), None)
+        (legend,) = made.draw(SCREEN).legends
+        names = [text.get_text() for text in legend.get_texts()]
+        assert ("KV cache saved (pale)" in names) == pale
+
+
+def test_the_longest_operators_name_their_run(report):
+    from vlm_tokencost.cli.plots.roofline import plot
+
+    def said(one: Report) -> str:
+        text = plot(_timed(one)).draw(SCREEN).get_suptitle()
+        return " ".join(text.split())
+
+    assert "longest in the scheduled run: A gate + up, prefill" in said(report)
+    assert "longest: A gate + up, prefill" in said(evaluate(report.model))
+
+
 def test_bars_and_peaks_of_memory(report):
     from vlm_tokencost.cli.memory_rows import answer
     from vlm_tokencost.cli.plots.memory import plot

@@ -176,6 +176,21 @@ def test_text_stays_text_in_vector_files(tokencost, tmp_path):
     assert b"CreationDate" not in content
 
 
+@pytest.mark.parametrize(("style", "tall"), [("paper", True), ("screen", False)])
+def test_a_figure_higher_than_a_page_is_told(tokencost, tmp_path, style, tall):
+    path = tmp_path / "a.svg"
+    words = ("plot", "compare", *MODEL, "--style", style, "--output", path)
+    result = tokencost(*words)
+    assert result.status == 0
+    inches = float(re.search(r'height="([0-9.]+)pt"', path.read_text())[1]) / 72
+    note = (
+        f"note: {path} is {inches:.1f} inches high, more than the 9 of a page's text; "
+        "name fewer --methods\n"
+    )
+    assert result.err == f"wrote {path}\n" + (note if tall else "")
+    assert "note" not in tokencost(*words, "--methods", "fastv,visionzip").err
+
+
 OUT = ("--output", "x.svg")
 #: (words after `plot`, fragments that the sentence must hold)
 MISTAKES = {

@@ -164,19 +164,24 @@ def test_dualcomp_seconds_do_not_add_up():
 def test_zipvl_2_3_times_is_impossible_at_2880_tokens():
     # Attention is all that ZipVL shortens: without any of it 13B still computes its FFNs and
     # the projections, 61 % of the prefill's FLOPs, so that 1.63 is the most with fused attention
-    # on both sides, on which it builds.
-    found = verdict_of("zipvl-01", visual_tokens=2880, attention="fused")
+    # on both sides. The abstract states neither, so that the verdict is of that reading alone.
+    found = verdict_of("zipvl-01")
     assert (found.verdict, found.rule) == ("impossible", "attention-share")
     assert found.bound < 1.65
+    condition = "2,880 visual tokens and fused attention on both sides"
+    assert found.reason.startswith(f"Read with {condition}, which the source does not state")
+    assert found.assumption.startswith(condition)
+    assert "Not read so, the verdict is needs scope" in found.reason
 
 
 def test_zipvl_states_no_length():
-    # Of tens of thousands of tokens attention is most of the prefill.
-    found = verdict_of("zipvl-01")
+    # Of tens of thousands of tokens attention is most of the prefill, and at 2,880 it is where its
+    # scores are kept in memory.
+    fields = {"visual_tokens": None, "attention": "", "supposed": ()}
+    found = verdict_of("zipvl-01", **fields)
     assert found.verdict == "needs scope"
     assert "the size of the images, or the visual tokens" in found.missing
-    # At 2,880 with scores in memory: 8·H bytes and more for each pair are gone too.
-    eager = verdict_of("zipvl-01", visual_tokens=2880)
+    eager = verdict_of("zipvl-01", **{**fields, "visual_tokens": 2880})
     assert (eager.verdict, eager.rule) == ("needs scope", "attention-share")
     assert "eager attention" in eager.reason
 
