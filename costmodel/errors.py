@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterable, Sequence
 from typing import Any, get_args
@@ -171,7 +170,7 @@ def clip(value: object, limit: int = 80) -> str:
     text = "".join(character if character.isprintable() else "?" for character in text)
     if len(text) <= limit:
         return text
-    if isinstance(value, os.PathLike) or re.fullmatch(r"[^\s]*[/\\][^\s/\\]+\.\w{1,8}", text):
+    if hasattr(value, "__fspath__") or re.fullmatch(r"[^\s]*[/\\][^\s/\\]+\.\w{1,8}", text):
         return "…" + text[1 - limit :]
     return text[: limit - 1] + "…"
 
