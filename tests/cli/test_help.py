@@ -152,8 +152,10 @@ def test_completion_works_in_bash(tmp_path):
     command = tmp_path / "tokencost"
     command.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m vlm_tokencost.cli "$@"\n')
     command.chmod(0o755)
-    shown = piped("--show-completion", "bash")
-    assert shown.returncode == 0
+    # typer asks the process that started it which shell it is: bash, whatever runs the tests.
+    asked = f'"{command}" --show-completion; exit $?'
+    shown = subprocess.run(["/bin/bash", "-c", asked], capture_output=True, text=True, check=False)
+    assert shown.returncode == 0, shown.stderr
     script = f"""{shown.stdout}
 COMP_WORDS=(tokencost ratio --model paligemma2-3b)
 COMP_CWORD=3
