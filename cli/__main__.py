@@ -23,7 +23,12 @@ def run() -> None:
     except KeyboardInterrupt:  # while modules are imported; later `main` says so itself
         sys.stderr.write("error: interrupted\n")
         sys.exit(130)
-    main()
+    try:
+        main()
+    finally:
+        # The interpreter's last collections would visit every object; the process ends anyway, and
+        # what must happen at an end (flushing, functions of `atexit`) happens all the same.
+        gc.freeze()
 
 
 if __name__ == "__main__":

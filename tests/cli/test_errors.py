@@ -309,3 +309,18 @@ def test_an_interrupt_during_start_up_is_one_sentence(monkeypatch, capsys):
         entry.run()
     assert caught.value.code == 130
     assert capsys.readouterr() == ("", "error: interrupted\n")
+
+
+def test_what_must_happen_at_an_end_happens():
+    code = (
+        "import atexit, sys\n"
+        "from vlm_tokencost.cli.__main__ import run\n"
+        "atexit.register(lambda: print('the end'))\n"
+        "sys.argv = ['tokencost', 'models', 'show', 'llava-1.5-7b', '--format', 'json']\n"
+        "sys.stdout.write('the start\\n')\n"  # left in a buffer
+        "run()\n"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, encoding="utf-8")
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.startswith("the start\n{")
+    assert result.stdout.endswith("}\nthe end\n")
