@@ -116,7 +116,7 @@ def _notes(result: Comparison) -> list[str]:
     blind = [row for row in result.rows if row.counted is None]
     for row in blind:
         lines.append(
-            f"{setting.counter}, {result.side}: no formula for {', '.join(row.unseen)}, so "
+            f"{setting.counter}, {result.side}: {_missing(row)}, so "
             f"{row.analytic:,} FLOP of {row.component} ({row.kind}) stay uncompared"
         )
     if setting.counter == "fvcore":
@@ -133,6 +133,13 @@ def _notes(result: Comparison) -> list[str]:
             f"{setting.counter}, {result.side}: without formula, 0 FLOP in both figures: {named}"
         )
     return lines
+
+
+def _missing(row: Row) -> str:
+    """Return why a row has no count."""
+    if row.unrun:
+        return f"{', '.join(row.unseen)} is not written, and evenly spaced tokens stand for its own"
+    return f"no formula for {', '.join(row.unseen)}"
 
 
 def _run_notes(report: Report) -> list[str]:

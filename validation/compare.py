@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from itertools import islice
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
@@ -20,6 +20,7 @@ from .layers import Prefilled
 from .memory import working_bytes
 from .reduced import reduced
 from .reduction import Reduction
+from .rules import has_reducer
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -55,7 +56,8 @@ class Row(NamedTuple):
 
     Attributes:
         counted: None where the counter has no formula for what ran; `unseen` names it.
-        unseen: Operators that are missing from `counted`.
+        unseen: Operators that are missing from `counted`, or what did not run at all.
+        unrun: Whether it is the latter.
     """
 
     setting: Setting
@@ -66,6 +68,7 @@ class Row(NamedTuple):
     analytic: int
     counted: int | None
     unseen: tuple[str, ...] = ()
+    unrun: bool = False
 
     @property
     def difference(self) -> int | None:
@@ -236,18 +239,27 @@ def _compare_side(driver: Driver, report: Report, setting: Setting, side: Side) 
         "prefill": report.bill("exact", scheduled=scheduled),
         "decode": decode_bill,
     }
+    unrun = {}
+    if reduction.selection is not None and not has_reducer(reduction.selection):
+        unrun = {"selection": f"the reducer of {reduction.selection}"}
     unseen: Counter[str] = Counter()
     rows: list[Row] = []
     for phase, counted in counts.items():
         unseen.update(counted.unseen)
-        rows += _rows(setting, side, phase, bills[phase], counted)
+        rows += _rows(setting, side, phase, bills[phase], counted, unrun)
     ranked = dict(sorted(unseen.items(), key=lambda item: (-item[1], item[0])))
     return Comparison(setting, side, tuple(rows), ranked, tuple(last[-1].lengths), forwards)
 
 
 def _rows(
-    setting: Setting, side: Side, phase: Phase, bill: Bill, counted: Count[Place]
+    setting: Setting,
+    side: Side,
+    phase: Phase,
+    bill: Bill,
+    counted: Count[Place],
+    unrun: Mapping[str, str],
 ) -> Iterator[Row]:
+    """Yield a row for each component and kind; `unrun` says what of a component did not run."""
     analytic: Counter[tuple[str, str]] = Counter()
     for entry in bill.entries:
         kind = _KINDS.get(entry.part, "linear")
@@ -270,6 +282,9 @@ def _rows(
         hidden = tuple(name for name in missing if kind == _kind_of_unseen(name))
         # A kind of which nothing was seen, and of which something ran unseen.
         blind = bool(hidden) and not found
+        idle = component in unrun and not found
+        if idle:
+            hidden, blind = (unrun[component],), True
         if expected or found:
             yield Row(
                 setting,
@@ -280,6 +295,7 @@ def _rows(
                 expected,
                 None if blind else found,
                 hidden if blind else (),
+                idle,
             )
 
 

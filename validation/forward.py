@@ -143,7 +143,7 @@ class Driver:
         reduction.check(
             len(self.adapter.encoder_layers), len(self.adapter.layers), request.text.shape[1]
         )
-        rule = rule_of(reduction.selection, self.adapter)
+        rule = rule_of(reduction, self.adapter)
         if rule.ranks_in_sequence and self.adapter.crosses:
             raise InvalidInput(
                 "selection",
@@ -188,13 +188,21 @@ class Driver:
         """Return the sequence that enters layer 0."""
         pixels, compressed = request.pixels, reduction.compressed
         count, at = compressed or (0, "after-connector")
+        if at == "instead-of-connector":
+
+            def patches() -> Tensor:
+                return self._tower_states(pixels, reduction, rule)
+
+            own = count - rule.learned
+            visual = self.selector(rule.instead_of_connector, pixels, patches, own)
+            return assemble(self.adapter, request, rule.with_learned(visual))
         if at == "before-connector":
 
             def states() -> Tensor:
                 return self._tower_states(pixels, reduction, rule)
 
-            visual = self.selector(rule.before_connector, pixels, states, count)
-            return assemble(self.adapter, request, visual)
+            visual = self.selector(rule.before_connector, pixels, states, count - rule.learned)
+            return assemble(self.adapter, request, rule.with_learned(visual))
         if reduction.merged:
             visual = self._merged(pixels, reduction, rule)
         elif compressed and rule.ranks_in_encoder:
@@ -210,7 +218,7 @@ class Driver:
         sequence = assemble(self.adapter, request, visual)
         if compressed is None:
             return sequence
-        reduction.check_amount("compressed", count, sequence.visual)
+        reduction.check_amount("compressed", count - rule.learned, sequence.visual)
         sequence = cast(Tokens, self.selector(rule.compress, sequence, count))
         return (
             sequence

@@ -9,6 +9,8 @@ from ..costmodel import InvalidInput, Schedule
 from ..costmodel.plan import TokenPlan
 from ..costmodel.schedule import EncoderMerge
 
+CompressedAt = Literal["after-connector", "before-connector", "instead-of-connector"]
+
 
 class Reduction(NamedTuple):
     """What a schedule takes away, as the driver carries it out.
@@ -18,14 +20,20 @@ class Reduction(NamedTuple):
         compressed: Visual tokens left between encoder and LLM, and where; None for all.
         visual: Visual tokens that each decoder layer processes; empty for all.
         entering: Visual tokens that must enter layer 0; None to take what comes.
-        selection: The rule's name.
+        selection: The rule's name, or a described rule's.
+        described: Whether the schedule describes the rule, which then needs no reducer.
+        extra, learned: Tokens of `compressed` that a rule makes on top of those that it keeps,
+            before and behind the connector.
     """
 
     merged: tuple[int, ...] = ()
-    compressed: tuple[int, Literal["after-connector", "before-connector"]] | None = None
+    compressed: tuple[int, CompressedAt] | None = None
     visual: tuple[int, ...] = ()
     entering: int | None = None
     selection: str | None = None
+    described: bool = False
+    extra: int = 0
+    learned: int = 0
 
     @classmethod
     def of(cls, schedule: Schedule | None, plan: TokenPlan) -> Reduction:
@@ -38,10 +46,19 @@ class Reduction(NamedTuple):
         merged = plan.merged_per_crop
         left = None if any(merged) else plan.dense_visual_tokens
         compressed = None
-        if compress is not None and entering != left and compress.at != "instead-of-connector":
+        if compress is not None and (entering != left or compress.at == "instead-of-connector"):
             compressed = (entering, compress.at)
+        rule = schedule.selection
+        described = rule is not None and not isinstance(rule, str)
         return cls(
-            merged if any(merged) else (), compressed, plan.visual, entering, schedule.selection
+            merged if any(merged) else (),
+            compressed,
+            plan.visual,
+            entering,
+            rule.name if described else rule,
+            described,
+            compress.extra if compress is not None else 0,
+            compress.learned if compress is not None else 0,
         )
 
     def check(self, blocks: int, layers: int, text_tokens: int) -> None:
@@ -102,15 +119,5 @@ def _refuse_unrun(schedule: Schedule) -> None:
         if name not in _RUN:
             problem = f"leads to {name}, which no forward pass runs yet"
             raise InvalidInput("schedule", None, problem, way_out)
-    rule = schedule.selection
-    if rule is not None and not isinstance(rule, str):
-        raise InvalidInput("selection", rule.name, "is a rule without operators to run", way_out)
     if not isinstance(schedule.encoder, EncoderMerge | None):
         raise InvalidInput("encoder", None, "has stages that no forward pass runs yet", way_out)
-    if schedule.compress is not None and schedule.compress.at == "instead-of-connector":
-        problem = "names a connector that no forward pass runs"
-        raise InvalidInput("compress.at", schedule.compress.at, problem, way_out)
-    for name in ("extra", "learned"):
-        if schedule.compress is not None and getattr(schedule.compress, name):
-            problem = "has no operator that makes them"
-            raise InvalidInput(f"compress.{name}", None, problem, way_out)

@@ -100,9 +100,9 @@ class Tokens(NamedTuple):
         sequence = self._at(_places(stays, self.length - self.visual + left))._replace(visual=left)
         if merged is None:
             return sequence
-        return sequence._with_behind(merged)
+        return sequence.with_behind(merged)
 
-    def _with_behind(self, merged: Merged) -> Tokens:
+    def with_behind(self, merged: Merged) -> Tokens:
         """Return the sequence with new visual tokens behind its last one."""
         import torch
 

@@ -55,7 +55,7 @@ def test_in_the_encoder() -> None:
     states = torch.arange(18.0).view(1, 9, 2).repeat(2, 1, 1)
     states[1] += 100
     sizes = torch.ones(2, 9)
-    rule = rule_of(None, rule_run.adapter)
+    rule = rule_of(Reduction(), rule_run.adapter)
     left, left_sizes = rule.in_encoder(None, states, sizes, 2)  # type: ignore[arg-type]
     # Even tokens 0 2 4 6 8, odd ones 1 3 5 7; behind the class token, evens ⌊i·4/2⌋ + 1 = 1 and 3,
     # tokens 2 and 6, go into the odd ones of the same number, tokens 3 and 7.
@@ -68,7 +68,7 @@ def test_in_the_encoder() -> None:
 def test_in_the_encoder_at_the_limit() -> None:
     import torch
 
-    rule = rule_of(None, driven(LLAVA.model).adapter)
+    rule = rule_of(Reduction(), driven(LLAVA.model).adapter)
     states = torch.arange(18.0).view(1, 9, 2)
     left, sizes = rule.in_encoder(None, states, torch.ones(1, 9), 4)  # type: ignore[arg-type]
     # All evens but the class token merge; token 8 has no odd one behind it and joins token 7.
@@ -85,7 +85,7 @@ def test_before_the_connector_with_images_of_several_crops() -> None:
     driver = driven(next_.model)
     pixels = request_of(driver, next_, batch=2).pixels
     states = driver.adapter.tower_states(pixels)
-    rule = rule_of(None, driver.adapter)
+    rule = rule_of(Reduction(), driver.adapter)
     visual = rule.before_connector(pixels, lambda: states, 16)
     # Every eighth of 128 patches: 10 of the first 80, 6 of the other 48
     assert visual.dense == [10, 6]

@@ -7,31 +7,49 @@ from __future__ import annotations
 
 from ...costmodel import InvalidInput
 from ..adapters import Adapter
+from ..reduction import Reduction
+from . import class_attention, connectors, diverse, ranked, text_rated, video
 from .base import Rule, Stage, split, without_class_token
 from .before import DivPrune, ToMe, VisionZip
 from .decoder import FastV, PyramidDrop, SparseVLM
 
-__all__ = ["RULES", "Rule", "Stage", "rule_of", "split", "without_class_token"]
+__all__ = ["RULES", "Rule", "Stage", "has_reducer", "rule_of", "split", "without_class_token"]
 
-#: The rules, by the name that a schedule gives them.
-RULES: dict[str | None, type[Rule]] = {
-    None: Rule,
+#: The rules, by the name that a schedule gives them, or its description.
+RULES: dict[str, type[Rule]] = {
     "fastv": FastV,
     "pyramiddrop": PyramidDrop,
     "visionzip": VisionZip,
     "divprune": DivPrune,
     "tome": ToMe,
     "sparsevlm": SparseVLM,
+    **class_attention.RULES,
+    **connectors.RULES,
+    **diverse.RULES,
+    **ranked.RULES,
+    **text_rated.RULES,
+    **video.RULES,
 }
 
 
-def rule_of(name: str | None, adapter: Adapter) -> Rule:
-    """Return the rule of a schedule's `selection`.
+def rule_of(reduction: Reduction, adapter: Adapter) -> Rule:
+    """Return the rule of a reduction's `selection`.
+
+    A described rule without a reducer leaves evenly spaced tokens, as a schedule without a rule
+    does; `has_reducer` tells.
 
     Raises:
-        InvalidInput: A rule that no forward pass can run yet.
+        InvalidInput: A name that no rule has.
     """
+    name, amounts = reduction.selection, (reduction.extra, reduction.learned)
+    if name is None or (reduction.described and name not in RULES):
+        return Rule(adapter, *amounts)
     if name not in RULES:
-        known = ", ".join(key for key in RULES if key)
+        known = ", ".join(RULES)
         raise InvalidInput("selection", name, "has no reducer", f"choose from {known}")
-    return RULES[name](adapter)
+    return RULES[name](adapter, *amounts)
+
+
+def has_reducer(name: str) -> bool:
+    """Return whether a rule's own products can be run."""
+    return name in RULES

@@ -9,7 +9,7 @@ from ..adapters import Adapter, Pixels
 from ..attention import Seen
 from ..prompt import Visual
 from ..reducers.common import check_count
-from ..sequence import Tokens
+from ..sequence import Merged, Tokens
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -51,9 +51,15 @@ class Rule:
     ranks_in_encoder: ClassVar[bool] = False
     ranks_in_sequence: ClassVar[bool] = False
 
-    def __init__(self, adapter: Adapter) -> None:
-        """Take the family that the rule runs on."""
-        self.adapter = adapter
+    def __init__(self, adapter: Adapter, extra: int = 0, learned: int = 0) -> None:
+        """Take the family that the rule runs on.
+
+        Args:
+            adapter: The family.
+            extra: Tokens before the LLM that are merged from those that are not kept.
+            learned: Tokens before the LLM that are made of nothing that was there.
+        """
+        self.adapter, self.extra, self.learned = adapter, extra, learned
 
     def begin(self, tokens: Tokens) -> None:
         """Look at what enters layer 0 before stages reduce it."""
@@ -63,8 +69,27 @@ class Rule:
         return at.tokens.keep(spaced(at.tokens, at.left))
 
     def compress(self, tokens: Tokens, count: int) -> Tokens:
-        """Return the sequence that enters layer 0 with `count` visual tokens."""
-        return tokens.keep(spaced(tokens, count))
+        """Return the sequence that enters layer 0 with `count` visual tokens.
+
+        `learned` of them are new ones, zeros without a reducer, behind the last one that is kept.
+        """
+        kept = tokens.keep(spaced(tokens, count - self.learned))
+        if not self.learned:
+            return kept
+        places = kept.positions[..., -1:].expand(*kept.positions.shape[:-1], self.learned)
+        states = kept.states.new_zeros(len(kept.states), self.learned, kept.states.shape[-1])
+        return kept.with_behind(Merged(states, places))
+
+    def with_learned(self, visual: Visual) -> Visual:
+        """Return visual tokens with the `learned` ones behind the last image's."""
+        import torch
+
+        if not self.learned:
+            return visual
+        last = visual.tokens[-1]
+        new = last.new_zeros(len(last), self.learned, last.shape[-1])
+        dense = [*visual.dense[:-1], visual.dense[-1] + self.learned]
+        return Visual([*visual.tokens[:-1], torch.cat([last, new], dim=1)], dense, visual.source)
 
     def before_connector(self, pixels: Pixels, run: Callable[[], Tensor], count: int) -> Visual:
         """Return visual tokens of which `count` passed the connector.
@@ -108,6 +133,23 @@ class Rule:
             count: Tokens of one request, over all its crops.
         """
         raise NotImplementedError
+
+    def instead_of_connector(self, pixels: Pixels, run: Callable[[], Tensor], count: int) -> Visual:
+        """Return `count` visual tokens made by a connector of the rule's own.
+
+        Without a reducer they are zeros: what makes them is then told not to have run.
+
+        Args:
+            pixels: The images.
+            run: Runs the tower and returns its states, class token first.
+            count: Tokens of one request, over all its crops.
+        """
+        states = run()
+        width = self.adapter.decoder.config.hidden_size
+        tokens = states.new_zeros(pixels.batch, count, width)
+        per_image, left = divmod(count, len(pixels.crops))
+        sizes = [per_image + (index < left) for index in range(len(pixels.crops))]
+        return Visual(split(tokens, sizes), sizes)
 
     def in_encoder(
         self, seen: Seen, states: Tensor, sizes: Tensor, merged: int

@@ -1,0 +1,8 @@
+"""Rules that rate visual tokens by the question's text, before the LLM."""
+
+from __future__ import annotations
+
+from .base import Rule
+
+#: The rules of this module, by the name under which methods describe them.
+RULES: dict[str, type[Rule]] = {}
