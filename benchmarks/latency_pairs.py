@@ -12,7 +12,7 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
-from vlm_tokencost.costmodel.latency import possible_speed_up, speed_up
+from vlm_tokencost.costmodel.gains import like_bounds, speed_up
 from vlm_tokencost.costmodel.timing import Interval
 
 #: Shorter prompts than this share of the longest are no reduction that anybody makes.
@@ -26,7 +26,8 @@ class Pair(NamedTuple):
         kind: "method" or "length".
         before, after: Both compared records.
         measured: Time of the one over time of the other.
-        interval: Like bounds over like bounds, over all ways that both can have run.
+        interval: The range that commands print, over all ways that both can have run.
+        alike: The range of like bounds, over the same.
     """
 
     kind: str
@@ -34,27 +35,25 @@ class Pair(NamedTuple):
     after: Any
     measured: float
     interval: Interval
+    alike: Interval
 
     @property
     def inside(self) -> bool:
         """Whether the interval holds the measurement."""
-        return bool(self.interval.lower <= self.measured <= self.interval.upper)
+        return self._in(self.interval)
 
     @property
-    def possible(self) -> bool:
-        """Whether it lies between the bounds of two runs that have nothing in common."""
-        least, most = possible_speed_up(self.before.interval, self.after.interval)
-        return least <= self.measured <= most
+    def inside_like(self) -> bool:
+        """Whether like bounds hold it."""
+        return self._in(self.alike)
+
+    def _in(self, interval: Interval) -> bool:
+        return bool(interval.lower <= self.measured <= interval.upper)
 
     @property
     def error(self) -> float:
         """Central estimate over measurement, less one."""
         return float(self.interval.central / self.measured - 1)
-
-    @property
-    def width(self) -> float:
-        """Upper over lower."""
-        return float(self.interval.upper / self.interval.lower)
 
 
 def pairs(kept: Iterable[Any]) -> list[Pair]:
@@ -85,46 +84,81 @@ def pairs(kept: Iterable[Any]) -> list[Pair]:
 
 
 def _pair(kind: str, before: Any, after: Any) -> Pair:
-    ratios = [
-        speed_up(mine, its)
+    ways = [
+        (mine, its)
         for running, mine in before.ways
         for other, its in after.ways
         if running == other
     ]
-    interval = Interval(
-        min(one.lower for one in ratios), ratios[0].central, max(one.upper for one in ratios)
-    )
-    return Pair(kind, before, after, before.case.seconds / after.case.seconds, interval)
+    measured = before.case.seconds / after.case.seconds
+    return Pair(kind, before, after, measured, _over(ways, speed_up), _over(ways, like_bounds))
+
+
+def _over(
+    ways: Sequence[tuple[Interval, Interval]], rule: Callable[[Interval, Interval], Interval]
+) -> Interval:
+    """Return the range over several ways, and the central estimate of the first."""
+    found = [rule(mine, its) for mine, its in ways]
+    lower, upper = min(one.lower for one in found), max(one.upper for one in found)
+    return Interval(lower, found[0].central, upper)
 
 
 def report(found: Sequence[Pair], show: Callable[[str], None] = print) -> None:
     """Print the pairs with methods one by one, and both kinds in sum."""
     show(
-        "\n| # | model | device | what | tokens | format | measured | of like bounds | central |"
-        " inside |"
+        "\n| # | model | device | what | tokens | format | measured | lower – upper | central |"
+        " inside | of like bounds | inside these |"
     )
-    show("|---|---|---|---|---:|---|---:|---:|---:|---|")
+    show("|---|---|---|---|---:|---|---:|---:|---:|---|---:|---|")
     for one in found:
         if one.kind != "method":
             continue
         own = one.after.record
-        low, _, high = one.interval
-        inside = "yes" if one.inside else f"no: {'less' if one.measured < low else 'more'}"
         before = one.before.record["prompt_tokens"]
         cells = [one.after.index, f"{own['model']}, {own['method']}", one.after.case.device.id]
         cells += [one.after.case.what, f"{before} → {own['prompt_tokens']}", own["dtype"]]
-        cells += [f"{one.measured:.2f}", f"{low:.2f} – {high:.2f}", f"{one.interval.central:.2f}"]
-        show("| " + " | ".join(map(str, [*cells, inside])) + " |")
+        cells += [f"{one.measured:.2f}", _range(one.interval), f"{one.interval.central:.2f}"]
+        cells += [_verdict(one, one.interval), _range(one.alike), _verdict(one, one.alike)]
+        show("| " + " | ".join(map(str, cells)) + " |")
     show("")
     for kind, what in (("method", "a method against none"), ("length", "a shorter prompt")):
         own = [one for one in found if one.kind == kind]
         if own:
-            inside = sum(one.inside for one in own)
-            errors = [abs(one.error) for one in own]
-            middle = math.exp(sum(math.log(one.width) for one in own) / len(own))
-            show(
-                f"- speed-ups of {what}: {inside} of {len(own)} inside ({inside / len(own):.1%}); "
-                f"geometric mean of upper/lower {middle:.2f}; mean absolute error of the central "
-                f"estimate {sum(errors) / len(own):.1%}; {sum(one.possible for one in own)} "
-                "between lower over upper and upper over lower"
-            )
+            _summary(what, own, show)
+
+
+def _summary(what: str, own: Sequence[Pair], show: Callable[[str], None]) -> None:
+    """Print how many pairs either range holds, how wide they are, and how far central is off."""
+    share = {
+        "inside": sum(one.inside for one in own),
+        "inside like bounds": sum(one.inside_like for one in own),
+    }
+    widths = [_mean_width(one.interval for one in own), _mean_width(one.alike for one in own)]
+    parts = [
+        f"{count} of {len(own)} {name} ({count / len(own):.1%}), geometric mean of upper/lower "
+        f"{width:.2f}"
+        for (name, count), width in zip(share.items(), widths, strict=True)
+    ]
+    errors = [abs(one.error) for one in own]
+    over = [one.measured / one.interval.central for one in own]
+    parts.append(
+        f"mean absolute error of the central estimate {sum(errors) / len(own):.1%}, measured over "
+        f"central {min(over):.2f} to {max(over):.2f}"
+    )
+    show(f"- speed-ups of {what}: {'; '.join(parts)}")
+
+
+def _range(interval: Interval) -> str:
+    return f"{interval.lower:.2f} – {interval.upper:.2f}"
+
+
+def _verdict(one: Pair, interval: Interval) -> str:
+    if interval.lower <= one.measured <= interval.upper:
+        return "yes"
+    return f"no: {'less' if one.measured < interval.lower else 'more'}"
+
+
+def _mean_width(intervals: Iterable[Interval]) -> float:
+    """Return the geometric mean of upper over lower."""
+    logs = [math.log(one.upper / one.lower) for one in intervals]
+    return math.exp(sum(logs) / len(logs))

@@ -69,6 +69,7 @@ def _run(result: Comparison) -> dict[str, Any]:
         "scale": result.setting.scale,
         "device": result.setting.device,
         "side": result.side,
+        "way": result.way and {"number": result.way[0], "probability": str(result.way[1])},
         "decode_forwards": result.decode_forwards,
         "tokens_per_layer": list(result.tokens_per_layer),
         "analytic": sum(row.analytic for row in seen),
@@ -105,8 +106,18 @@ def _table(result: Comparison) -> Table:
         Column("counted\n[FLOP]"),
         Column("difference\n[FLOP]"),
     )
-    where = f"{result.side}: {COUNTERS[setting.counter]}, {setting.scale} model on {setting.device}"
+    where = (
+        f"{_side(result)}: {COUNTERS[setting.counter]}, {setting.scale} model on {setting.device}"
+    )
     return Table(where, columns, tuple(rows))
+
+
+def _side(result: Comparison) -> str:
+    """Return which side of the report a run is, and which way of a mixture."""
+    if result.way is None:
+        return result.side
+    number, probability = result.way
+    return f"{result.side}, way {number} of probability {probability}"
 
 
 def _notes(result: Comparison) -> list[str]:
@@ -116,12 +127,12 @@ def _notes(result: Comparison) -> list[str]:
     blind = [row for row in result.rows if row.counted is None]
     for row in blind:
         lines.append(
-            f"{setting.counter}, {result.side}: {_missing(row)}, so "
+            f"{setting.counter}, {_side(result)}: {_missing(row)}, so "
             f"{row.analytic:,} FLOP of {row.component} ({row.kind}) stay uncompared"
         )
     if setting.counter == "fvcore":
         lines.append(
-            f"fvcore, {result.side}: tracing drops layers whose output nothing uses; the closed "
+            f"fvcore, {_side(result)}: tracing drops layers whose output nothing uses; the closed "
             "form leaves them out too (contributing encoder layers)"
         )
     uncompared = {name for row in blind for name in row.unseen}
@@ -130,7 +141,7 @@ def _notes(result: Comparison) -> list[str]:
     )
     if named:
         lines.append(
-            f"{setting.counter}, {result.side}: without formula, 0 FLOP in both figures: {named}"
+            f"{setting.counter}, {_side(result)}: without formula, 0 FLOP in both figures: {named}"
         )
     return lines
 
@@ -138,7 +149,9 @@ def _notes(result: Comparison) -> list[str]:
 def _missing(row: Row) -> str:
     """Return why a row has no count."""
     if row.unrun:
-        return f"{', '.join(row.unseen)} is not written, and evenly spaced tokens stand for its own"
+        missing = ", ".join(row.unseen)
+        spaced = ", and evenly spaced tokens stand for its choice"
+        return f"{missing} did not run{spaced * missing.startswith('the reducer')}"
     return f"no formula for {', '.join(row.unseen)}"
 
 

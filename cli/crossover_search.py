@@ -11,11 +11,13 @@ from ..costmodel import InvalidInput, Model
 from ..costmodel.clock import Running
 from ..costmodel.crossing import Crossing, crossing
 from ..costmodel.device import Device
-from ..costmodel.latency import Latency, Side, latency, speed_up
+from ..costmodel.gains import speed_up
+from ..costmodel.latency import Latency, Side, latency
 from ..costmodel.numeric import whole
 from ..costmodel.timing import Interval
 from .options import one_of
 from .request import Request
+from .timing_options import named_options
 
 #: Largest number to try of each, unless told.
 LARGEST = {
@@ -86,7 +88,8 @@ class Search(NamedTuple):
         def timed(value: int) -> Latency | None:
             given: dict[str, Any] = {field: str(value)}
             try:
-                return latency(replace(same, **given).report(), device, running)
+                with named_options():
+                    return latency(replace(same, **given).report(), device, running)
             except InvalidInput as error:
                 refused.append(error)
                 return None

@@ -8,9 +8,9 @@ from ..costmodel.latency import Latency
 from .crossover_search import Found
 from .document import Column, Document, Table
 from .latency_memory import fitting, memory_notes
-from .latency_rows import bounds
+from .latency_rows import bounds, gain_bounds, times_between
 from .latency_tables import device_facts, milliseconds
-from .latency_words import timing_notes
+from .latency_words import RANGE, timing_notes
 from .method_notes import method_notes
 from .schedule_words import schedule_text
 from .summary import heading, provenance
@@ -26,7 +26,7 @@ def document(found: Found) -> Document:
     rows = _rows(found)
     name = search.over.replace("-", " ")
     columns = [Column(name), Column("", LEFT), Column("baseline\n[ms]"), Column("scheduled\n[ms]")]
-    columns += [Column("speed-up"), Column("of like\nbounds")]
+    columns += [Column("speed-up"), Column("lower – upper")]
     lines = [
         (
             f"{row['value']:,}",
@@ -34,7 +34,7 @@ def document(found: Found) -> Document:
             milliseconds(row["baseline_central"]),
             milliseconds(row["scheduled_central"]),
             f"{row['speed_up_central']:.4f}×",
-            f"{row['speed_up_lower']:.2f} – {row['speed_up_upper']:.2f}×",
+            times_between(row["speed_up_lower"], row["speed_up_upper"]),
         )
         for row in rows
     ]
@@ -79,12 +79,12 @@ def document(found: Found) -> Document:
 
 
 def _times(found: Found, value: int, one: Latency) -> dict[str, Any]:
-    search = found.search
+    before, after = (found.search.time(side) for side in (one.dense, one.scheduled))
     return {
         "value": value,
-        "baseline": bounds(search.time(one.dense)),
-        "scheduled": bounds(search.time(one.scheduled)),
-        "speed_up": bounds(search.speed_up(one)),
+        "baseline": bounds(before),
+        "scheduled": bounds(after),
+        **gain_bounds(before, after),
     }
 
 
@@ -139,6 +139,7 @@ def _notes(found: Found) -> list[str]:
             "pay too"
         )
     lines.append("central estimates decide; selection, encoder and host are included")
+    lines.append(f"{RANGE}: where it reaches below 1, the schedule may be slower")
     lines += _same_images(found)
     if found.search.over != "batch":
         lines.append(

@@ -131,7 +131,7 @@ def _table(answer: Answer, rows: list[Row]) -> Table:
     add(Column(f"KV cache\n[{letter}B]"), [scaled(amount, power) for amount in kv])
     if answer.timed is not None:
         sides = [side for _, _, side in shown if side is not None]
-        add(Column("TTFT\n[ms]"), [f"{1000 * side.ttft.central:,.2f}" for side in sides])
+        add(Column("TTFT\n[ms]"), [milliseconds(side.ttft.central) for side in sides])
         spans = [
             f"{milliseconds(side.ttft.lower)} – {milliseconds(side.ttft.upper)}" for side in sides
         ]

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Literal
 
 from ..costmodel.clock import StageTime
+from ..costmodel.kernels import Kernel
 from ..costmodel.latency import Latency, timed_kernels
-from ..costmodel.traffic import Kernel
 from .document import Column, Table
 from .latency_rows import BOUNDS
+from .latency_tables import milliseconds
 from .rows import Row
 from .units import with_prefix
 
@@ -60,7 +61,7 @@ def kernel_tables(rows: list[Row]) -> list[Table]:
 
 def _line(row: Row) -> tuple[str, ...]:
     moved = row["weight_bytes"] + row["kv_bytes"] + row["other_bytes"]
-    lower, central, upper = (f"{1e3 * row[bound]:.4g}" for bound in BOUNDS)
+    lower, central, upper = (milliseconds(row[bound]) for bound in BOUNDS)
     return (
         row["stage"],
         row["kernel"],

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from math import isfinite
 from typing import Any
 
-from ..costmodel.clock import StageTime, host_was_measured
-from ..costmodel.latency import Ceiling, Latency, Side, ceiling, possible_speed_up, speed_up
+from ..costmodel.clock import Arithmetic, StageTime, host_was_measured
+from ..costmodel.gains import like_bounds, possible_speed_up, speed_up
+from ..costmodel.kernels import STAGES
+from ..costmodel.latency import Ceiling, Latency, Side, ceiling
 from ..costmodel.timing import Interval
-from ..costmodel.traffic import STAGES
 from .latency_memory import fitting
 from .rows import Row
 from .summary import heading
@@ -17,11 +19,15 @@ BOUNDS = ("lower", "central", "upper")
 MOST_TIMES = 1000
 
 
-def bounds(interval: Interval | None) -> dict[str, float] | None:
-    """Return an interval as JSON gives it."""
+def bounds(interval: Interval | None) -> dict[str, float | None] | None:
+    """Return an interval as JSON gives it; a speed-up without a bound has None there."""
     if interval is None:
         return None
-    return {name: float(value) for name, value in zip(BOUNDS, interval, strict=True)}
+    return {name: _finite(value) for name, value in zip(BOUNDS, interval, strict=True)}
+
+
+def _finite(value: Any) -> float | None:
+    return float(value) if isfinite(value) else None
 
 
 def times(factor: float) -> str:
@@ -31,6 +37,15 @@ def times(factor: float) -> str:
     ('1.50×', '>1,000×')
     """
     return f"{factor:.2f}×" if factor <= MOST_TIMES else f">{MOST_TIMES:,}×"
+
+
+def times_between(least: float, most: float) -> str:
+    """Return the range of a speed-up in words of a table.
+
+    >>> times_between(0.5, 12), times_between(3, 286_506.2)
+    ('0.50 – 12.00×', '3.00 – >1,000×')
+    """
+    return f"{times(least)[:-1]} – {times(most)}"
 
 
 def totals(found: Latency) -> list[tuple[str, Interval, Interval]]:
@@ -71,18 +86,27 @@ def _record(
     scheduled: StageTime | None = None,
 ) -> Row:
     row: Row = {"kind": kind, "name": name, "unit": "s"}
-    gains = _speed_up(before, after)
-    for label, interval in (("baseline", before), ("scheduled", after), ("speed_up", gains)):
-        for bound, value in zip(BOUNDS, interval or (None,) * 3, strict=True):
-            row[f"{label}_{bound}"] = None if value is None else float(value)
+    intervals = {"baseline": before, "scheduled": after, **gains(before, after)}
+    for label, interval in intervals.items():
+        values = bounds(interval) or dict.fromkeys(BOUNDS)
+        row |= {f"{label}_{bound}": value for bound, value in values.items()}
     row["baseline_bound_by"] = dense.limit if dense and dense.time.central else None
     row["scheduled_bound_by"] = scheduled.limit if scheduled and scheduled.time.central else None
     return row
 
 
-def _speed_up(before: Interval, after: Interval) -> Interval | None:
-    """Return the speed-up, or None where one of both runs takes no time."""
-    return speed_up(before, after) if all(before[1:]) and all(after[1:]) else None
+def gains(before: Interval, after: Interval) -> dict[str, Interval | None]:
+    """Return the speed-up and that of like bounds; None where one of both runs takes no time."""
+    timed = all(before[1:]) and all(after[1:])
+    return {
+        "speed_up": speed_up(before, after) if timed else None,
+        "like_bounds_speed_up": like_bounds(before, after) if timed else None,
+    }
+
+
+def gain_bounds(before: Interval, after: Interval) -> Row:
+    """Return both as JSON gives them."""
+    return {name: bounds(interval) for name, interval in gains(before, after).items()}
 
 
 def _possible(before: Interval, after: Interval) -> Row | None:
@@ -111,25 +135,15 @@ def payload(found: Latency) -> Row:
             "host_measured": host_was_measured(device),
             "attention": running.attention,
             "load_ms": float(running.load_ms),
-            **{
-                name: {
-                    "weight_bits": side.numbers.weights,
-                    "activation_bits": side.numbers.activations,
-                    "kv_bits": side.numbers.kv,
-                    "precision": side.narrow,
-                    "dequantized": side.numbers.dequantized,
-                }
-                for name, side in zip(("baseline", "scheduled"), found.arithmetic, strict=True)
-            },
+            **dict(zip(("baseline", "scheduled"), map(_numbers, found.arithmetic), strict=True)),
+            "ways": [_numbers(one) for one in found.ways],
         },
         "unit": "s",
         "stages": {
             name: {
                 "baseline": _stage(found.dense, name),
                 "scheduled": _stage(found.scheduled, name),
-                "speed_up": bounds(
-                    _speed_up(found.dense.stages[name].time, found.scheduled.stages[name].time)
-                ),
+                **gain_bounds(found.dense.stages[name].time, found.scheduled.stages[name].time),
                 "amdahl_limit": amdahl(found.dense, name),
             }
             for name in STAGES
@@ -138,7 +152,7 @@ def payload(found: Latency) -> Row:
             name.replace(" ", "_"): {
                 "baseline": bounds(before),
                 "scheduled": bounds(after),
-                "speed_up": bounds(_speed_up(before, after)),
+                **gain_bounds(before, after),
                 "possible_speed_up": _possible(before, after),
             }
             for name, before, after in (
@@ -153,7 +167,7 @@ def payload(found: Latency) -> Row:
         "flop_ratio": report.ratio("exact"),
         "flop_speed_up": 1 / report.ratio("exact"),
         "ceiling": {
-            "speed_up": bounds(limit.speed_up),
+            **gain_bounds(found.dense.end_to_end, found.text_only.end_to_end),
             "stage": limit.stage,
             "share_of_baseline": limit.share,
             "bound_by": limit.limit,
@@ -163,6 +177,16 @@ def payload(found: Latency) -> Row:
         "energy_upper_bound_joules": None
         if energy is None
         else {"baseline": bounds(energy[0]), "scheduled": bounds(energy[1])},
+    }
+
+
+def _numbers(one: Arithmetic) -> Row:
+    return {
+        "weight_bits": one.numbers.weights,
+        "activation_bits": one.numbers.activations,
+        "kv_bits": one.numbers.kv,
+        "precision": one.narrow,
+        "dequantized": one.numbers.dequantized,
     }
 
 
@@ -207,15 +231,15 @@ def ceiling_sentence(found: Latency, limit: Ceiling) -> str:
         gain = speed_up(found.dense.end_to_end, found.scheduled.end_to_end).central
         more = ", which does more than prune," if gain > limit.speed_up.central * 1.0001 else ""
         reached = f"; this schedule{more} reaches {times(gain)}"
-    slowest, fastest = min(limit.speed_up), max(limit.speed_up)
+    most = limit.speed_up.upper
     if limit.speed_up.central > MOST_TIMES:
         return (
             "visual tokens in the LLM take all but a thousandth of the baseline's time: a ceiling "
             f"above {MOST_TIMES:,}× limits nothing{reached}"
         )
-    span = f"; {times(slowest)} to {times(fastest)} between the bounds"
+    wide = f", nor {times(most)} whatever runs on either side"
     return (
         f"{stage}{without} is {100 * limit.share:.1f} % of the baseline's time and {reason}: no "
         f"pruning in the LLM can exceed {times(limit.speed_up.central)} in the central estimate"
-        f"{span if fastest > slowest else ''}{reached}"
+        f"{wide if most > limit.speed_up.central else ''}{reached}"
     )

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
-from ..costmodel.latency import Latency, ceiling, possible_speed_up, speed_up
+from ..costmodel.gains import speed_up
+from ..costmodel.latency import Latency, ceiling
 from ..costmodel.timing import Interval
 from .device_card import KNOWN
 from .document import Column, Document, Table
@@ -16,9 +17,10 @@ from .latency_rows import (
     records,
     timed_stages,
     times,
+    times_between,
     totals,
 )
-from .latency_words import beyond_the_images, timing_notes, unverified_here
+from .latency_words import beyond_the_images, speed_up_notes, timing_notes, unverified_here
 from .method_notes import method_notes
 from .schedule_words import schedule_text
 from .selection_words import selection_text
@@ -65,7 +67,10 @@ def device_facts(found: Latency) -> list[tuple[str, str]]:
         text += f"; unverified: {', '.join(doubtful)}"
     before, after = found.arithmetic
     how = f"{running.runtime} runtime, {running.attention} attention, {_bits(before)}"
-    if after != before:
+    if found.ways:
+        each = " or ".join(dict.fromkeys(map(_bits, found.ways)))
+        how += f"; scheduled, by way, {each}"
+    elif after != before:
         how += f"; scheduled {_bits(after)}"
     if running.load_ms:
         how += f"; {float(running.load_ms):g} ms to load"
@@ -78,9 +83,15 @@ def _bits(one: object) -> str:
 
 
 def milliseconds(seconds: float) -> str:
-    """Return milliseconds with three significant digits at least."""
+    """Return milliseconds: one decimal, and below 9.995 three significant digits.
+
+    >>> [milliseconds(seconds) for seconds in (0, 0.00054, 0.0072, 0.017, 1.9368)]
+    ['0', '0.540', '7.20', '17.0', '1,936.8']
+    """
     amount = 1e3 * seconds
-    return f"{amount:,.1f}" if amount >= 100 else f"{amount:.3g}" if amount else "0"
+    if not amount:
+        return "0"
+    return f"{amount:,.1f}" if amount >= 9.995 else f"{amount:#.3g}"
 
 
 def _range(interval: Interval) -> str:
@@ -91,14 +102,14 @@ def _gain(before: Interval, after: Interval) -> list[str]:
     if not (all(before[1:]) and all(after[1:])):
         return ["—", "—"]
     gain = speed_up(before, after)
-    return [times(gain.central), f"{times(gain.lower)[:-1]} – {times(gain.upper)}"]
+    return [times(gain.central), times_between(gain.lower, gain.upper)]
 
 
 def _totals(found: Latency) -> Table:
     columns = [Column("until", LEFT), Column("baseline\n[ms]"), Column("lower – upper\n[ms]")]
     if found.report.schedule is not None:
         columns += [Column("scheduled\n[ms]"), Column("lower – upper\n[ms]")]
-        columns += [Column("speed-up"), Column("of like\nbounds")]
+        columns += [Column("speed-up"), Column("lower – upper")]
     rows = []
     for name, before, after in totals(found):
         cells = [name, milliseconds(before.central), _range(before)]
@@ -140,16 +151,9 @@ def _notes(found: Latency) -> list[str]:
     lines = [ceiling_sentence(found, ceiling(found)), *timing_notes(found)]
     if report.schedule is not None:
         ratio = report.ratio("exact")
-        least, most = possible_speed_up(*totals(found)[-1][1:])
-        bounding = f"{times(least)} to {times(most)}"
         shown = f"{ratio:.4f}" if ratio >= 1e-4 else f"{ratio:.2g}"
-        lines.append(
-            f"FLOPs: {times(1 / ratio)} fewer (exact, ratio {shown}); the speed-up compares "
-            "lower with lower, central with central, upper with upper, because both runs meet "
-            "the same software: it is no bound, and half of the published speed-ups lie outside; "
-            f"{bounding} of {totals(found)[-1][0]} hold whatever runs on either side, as far as "
-            "lower and upper do"
-        )
+        lines.append(f"FLOPs: {times(1 / ratio)} fewer (exact, ratio {shown})")
+        lines += speed_up_notes(*totals(found)[-1])
         lines.append(f"selection: {selection_text(report, ('exact',))}")
         if found.scheduled.stages["selection"].time.central:
             lines.append(

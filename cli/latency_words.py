@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from ..costmodel.clock import HOST_SECONDS, host_was_measured
+from ..costmodel.clock import HOST_SECONDS, Arithmetic, host_was_measured
 from ..costmodel.device import Device, Efficiency, Precision
+from ..costmodel.gains import like_bounds
 from ..costmodel.latency import Latency
-from ..costmodel.timing import pessimistic
+from ..costmodel.timing import Interval, pessimistic
+from .latency_rows import times_between
 
 #: What few bits did to eager prefills where it was measured.
 _SLOW_KERNELS = (
@@ -15,13 +17,19 @@ _SLOW_KERNELS = (
     "runs lay above its upper bound"
 )
 
+#: What the range of a speed-up is, and what it held (benchmarks/latency_pairs.py).
+RANGE = (
+    "speed-up: from the baseline's lower over the schedule's upper to its upper over the lower, as "
+    "all 63 published pairs of runs that were compared"
+)
+
 
 def timing_notes(found: Latency) -> list[str]:
     """Return what the times of a device assume."""
     device, running = found.device, found.running
     lines = ["lower: datasheet peak and bandwidth, no launches, no host"]
     sources, groups = [], _constants(found)
-    usual = {one.usual for one in found.arithmetic}
+    usual = {one.usual for one in _arithmetics(found)}
     for names, constants in groups:
         at = f" at {' and '.join(names)}" if len(groups) > 1 else ""
         lines[0] += f"; {_shares(constants, at, encodes=bool(usual & set(names)))}"
@@ -40,9 +48,21 @@ def timing_notes(found: Latency) -> list[str]:
     return lines
 
 
+def speed_up_notes(name: str, before: Interval, after: Interval) -> list[str]:
+    """Return what the range of a speed-up is, and what the narrower one of like bounds is worth."""
+    if before == after:
+        return []
+    alike = like_bounds(before, after)
+    return [
+        f"{RANGE}; the 13 with a method were 0.54 to 1.29 times as fast as the central estimate. "
+        "Ratios of like bounds (both runs with the same share of the device) span "
+        f"{times_between(alike.lower, alike.upper)} of {name}, but held only 5 of those 13"
+    ]
+
+
 def unverified_here(found: Latency) -> tuple[str, ...]:
     """Return the device's unverified figures without those that no time depends on."""
-    used = {f"peaks.{name}" for one in found.arithmetic for name in (one.narrow, one.usual)}
+    used = {f"peaks.{name}" for name in _units(found)}
     return tuple(
         name
         for name in found.device.unverified
@@ -53,8 +73,7 @@ def unverified_here(found: Latency) -> tuple[str, ...]:
 def _constants(found: Latency) -> list[tuple[list[Precision], Efficiency]]:
     """Return the device's constants with the precisions that they hold for, of those that run."""
     groups: list[tuple[list[Precision], Efficiency]] = []
-    used = [name for one in found.arithmetic for name in (one.narrow, one.usual)]
-    for name in dict.fromkeys(used):
+    for name in _units(found):
         constants = found.device.constants(name)
         same = next((names for names, other in groups if other == constants), None)
         if same is None:
@@ -62,6 +81,17 @@ def _constants(found: Latency) -> list[tuple[list[Precision], Efficiency]]:
         else:
             same.append(name)
     return groups
+
+
+def _arithmetics(found: Latency) -> list[Arithmetic]:
+    """Return what products run at: those of the baseline, of the schedule, of its ways."""
+    return list(dict.fromkeys((*found.arithmetic, *found.ways)))
+
+
+def _units(found: Latency) -> list[Precision]:
+    """Return the units of the device that run."""
+    names = [name for one in _arithmetics(found) for name in (one.narrow, one.usual)]
+    return list(dict.fromkeys(names))
 
 
 def _shares(constants: Efficiency, at: str, *, encodes: bool) -> str:
@@ -103,7 +133,7 @@ def beyond_the_images(found: Latency) -> list[str]:
 
 def _precisions(found: Latency) -> list[str]:
     lines: list[str] = []
-    for one in dict.fromkeys(found.arithmetic):
+    for one in _arithmetics(found):
         weights, entering = one.numbers.weights, one.numbers.activations
         if one.numbers.dequantized:
             wide = max(weights, entering)

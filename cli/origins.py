@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, get_args
 
 from ..costmodel import InvalidInput, Model, Schedule, Stage, Workload
 from ..costmodel.errors import clip
-from ..costmodel.numeric import ratio, whole
+from ..costmodel.numeric import whole
 from ..costmodel.schedule import PRIMITIVES, Compress, Rounding
+from .keep_ratios import keep_ratio
 from .options import one_of
 
 if TYPE_CHECKING:
@@ -140,7 +141,7 @@ def _typed(request: Request) -> Schedule | None:
             "pair each --prune-layer K with one --keep R",
         )
     stages = tuple(
-        Stage(first_layer=whole(layer, "--prune-layer"), ratio=ratio(keep, "--keep"))
+        Stage(first_layer=whole(layer, "--prune-layer"), ratio=keep_ratio(keep, "--keep"))
         for layer, keep in zip(request.prune_layer, request.keep, strict=True)
     )
     compress, rounding = _compress(request), _rounding(request, bool(stages))

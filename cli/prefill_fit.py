@@ -12,11 +12,13 @@ from ..costmodel.calibration import WORST_MAPE, fit_compute, with_efficiency
 from ..costmodel.clock import HOST_SECONDS, Clock, Running, StageTime, arithmetic
 from ..costmodel.device import Device, Efficiency
 from ..costmodel.errors import InvalidInput
+from ..costmodel.kernels import Kernel
 from ..costmodel.measured import PrefillRow
-from ..costmodel.traffic import Kernel, prefill_kernels
+from ..costmodel.traffic import prefill_kernels
 from ..presets import load_model
 from .device_check import Asked
 from .document import Column, Table
+from .latency_tables import milliseconds
 
 #: Prefills of a file; one or two suffice.
 MOST = 200
@@ -64,7 +66,7 @@ class PrefillFit(NamedTuple):
                 Column("after\n[ms]"),
             ),
             tuple(
-                (str(one.line), f"{one.tokens:,}", *(f"{1e3 * time:,.2f}" for time in one[2:]))
+                (str(one.line), f"{one.tokens:,}", *map(milliseconds, one[2:]))
                 for one in self.points
             ),
         )

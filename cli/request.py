@@ -108,7 +108,8 @@ class Request:
         option(
             SCHEDULE,
             "--keep",
-            "Share of the visual tokens kept from that layer on, in (0, 1], such as 0.5 or 1/3.",
+            "Share of the visual tokens kept from that layer on, in (0, 1], such as 0.5, 1/3 or "
+            "50%.",
             "RATIO",
         ),
     ] = ()  # type: ignore[assignment]

@@ -8,9 +8,10 @@ from fractions import Fraction
 from typing import TypeVar
 
 from ..costmodel import InvalidInput
-from ..costmodel.numeric import ratio, whole
+from ..costmodel.numeric import whole
 from ..costmodel.tokens.base import Size
 from ..costmodel.workload import image_size
+from .keep_ratios import keep_ratio
 
 Value = TypeVar("Value")
 #: Values of one axis; a grid of more has other bounds to fear.
@@ -62,11 +63,11 @@ def ratios(texts: Sequence[str], name: str) -> tuple[Fraction, ...]:
     """
 
     def step(text: str) -> Fraction:
-        if re.fullmatch(r"[0-9]*\.?[0-9]+", text) and not Fraction(text):
+        if re.fullmatch(r"[0-9]*\.?[0-9]+ ?%?", text) and not Fraction(text.rstrip(" %")):
             return Fraction(0)
-        return ratio(text, name)
+        return keep_ratio(text, name)
 
-    values = _values(texts, name, lambda text: ratio(text, name), step, "0.1:1:0.1")
+    values = _values(texts, name, lambda text: keep_ratio(text, name), step, "0.1:1:0.1")
     return _distinct(list(values), name, lambda value: f"{float(value):g}")
 
 

@@ -13,6 +13,7 @@ from .asked import Asked
 from .sweep_axes import names
 from .sweep_grid import BOUNDS, TIMES
 from .sweep_options import BITS, Devices
+from .timing_options import named_options
 
 if TYPE_CHECKING:
     from ..costmodel.clock import Running
@@ -148,7 +149,8 @@ class Figures:
 
 def _times(report: Report, setting: Setting) -> Figure:
     """Return memory and times on a device, as `memory` and `latency` give them."""
-    from ..costmodel.latency import latency, speed_up
+    from ..costmodel.gains import speed_up
+    from ..costmodel.latency import latency
     from ..costmodel.peak import Asking, peak
     from ..costmodel.transients import Running as Kept
     from ..costmodel.weights import Storage
@@ -159,7 +161,8 @@ def _times(report: Report, setting: Setting) -> Figure:
         kv_bits=running.kv_bits,
         running=Kept(running.attention),
     )
-    timed = latency(report, setting.device, running)
+    with named_options():
+        timed = latency(report, setting.device, running)
     found: Figure = {
         "peak_memory_baseline_bytes": peak(report, asking, scheduled=False).total,
         "peak_memory_scheduled_bytes": peak(report, asking).total,

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -12,11 +14,30 @@ from ..costmodel import InvalidInput
 from .options import Sink, Text, flag, one_of, option
 
 if TYPE_CHECKING:
+    from ..costmodel import Report
     from ..costmodel.clock import Running
     from ..costmodel.device import Device
+    from ..costmodel.latency import Latency
 
 DEVICE = "Device"
 _RUNTIMES, _BACKENDS, _BITS = ("eager", "graph"), ("eager", "sdpa", "flash"), ("16", "8", "4")
+_NUMBERS = ("bits", "activation_bits", "kv_bits")
+
+
+@contextmanager
+def named_options() -> Iterator[None]:
+    """Name options of bits as they were typed, where the cost model refuses their values.
+
+    Raises:
+        InvalidInput: What was refused.
+    """
+    try:
+        yield
+    except InvalidInput as error:
+        if error.field not in _NUMBERS:
+            raise
+        field = flag(error.field)
+        raise InvalidInput(field, error.value, error.problem, error.way_out) from None
 
 
 @dataclass(eq=False, repr=False)
@@ -116,7 +137,7 @@ class Timing:
                 chosen[name] = one_of(getattr(self, name), flag(name), choices)
         bits = {
             name: int(one_of(getattr(self, name), flag(name), _BITS))
-            for name in ("bits", "activation_bits", "kv_bits")
+            for name in _NUMBERS
             if getattr(self, name) is not None
         }
         load = Fraction(0)
@@ -128,6 +149,17 @@ class Timing:
                 )
             load = Fraction(self.load_ms.strip())
         return Running(load_ms=load, **chosen, **bits)  # type: ignore[arg-type]
+
+    def latency(self, report: Report) -> Latency:
+        """Return the times of a report on the device.
+
+        Raises:
+            InvalidInput: An option that is wrong, or bits that the schedule states too.
+        """
+        from ..costmodel.latency import latency
+
+        with named_options():
+            return latency(report, self.target(), self.running())
 
     def check(self, sink: Sink) -> None:
         """Refuse to write over the device's own file, and options that are wrong.

@@ -8,9 +8,9 @@ from typing import Any, Literal, NamedTuple
 
 from .device import Device, Efficiency, Precision
 from .errors import InvalidInput
+from .kernels import Backend, Kernel, Numbers, Stage
 from .timing import ZERO, Interval, kernel_time, pass_time
 from .tokenplan import TokenPlan
-from .traffic import Backend, Kernel, Numbers, Stage
 
 Runtime = Literal["eager", "graph"]
 RUNTIMES: tuple[Runtime, ...] = ("eager", "graph")
@@ -24,6 +24,8 @@ _ARM_HOSTS = ("Jetson", "GH200", "GB200")
 _SIXTEEN: tuple[Precision, ...] = ("bf16", "fp16", "fp32")
 #: Bits of weights, activations and cache that can be asked for.
 BITS = (16, 8, 4)
+#: Bits that can be asked for, and what a schedule calls them.
+STATED = {"bits": "weights", "activation_bits": "activations", "kv_bits": "kv"}
 #: Widths of operands and the units that multiply them, in order of preference.
 _NARROW: tuple[tuple[int, tuple[Precision, ...]], ...] = (
     (4, ("fp4", "int4")),
@@ -38,7 +40,8 @@ class Running(NamedTuple):
         runtime: "eager" Python, whose launches take host time, or a CUDA "graph" or an engine.
         attention: Kernel of attention: "eager" (scores in memory), "sdpa" or "flash" (fused).
         bits, activation_bits, kv_bits: Bits of the LLM's weights, of what enters its products, and
-            of its cache; None is what the schedule says, or what `arithmetic` chooses.
+            of its cache; None is what the schedule says, or what `arithmetic` chooses. They are
+            refused where the schedule says the same thing.
         load_ms: Time to load and preprocess the images.
     """
 
@@ -123,29 +126,39 @@ def arithmetic(device: Device, plan: TokenPlan, running: Running) -> Arithmetic:
     unless told (W8A16, W4A16).
 
     Raises:
-        InvalidInput: Bits other than 16, 8 and 4, or a device without 16-bit or fp32 units.
+        InvalidInput: Bits other than 16, 8 and 4, bits that the schedule states itself, or a device
+            without 16-bit or fp32 units.
     """
     usual = next((name for name in _SIXTEEN if device.native(name)), None)
     if usual is None:
         problem = "has no units for bf16, fp16 or fp32"
         raise InvalidInput("device", device.id, problem, "give the peak of one of them")
-    for name in ("bits", "activation_bits", "kv_bits"):
+    stated = plan.bits
+    for name, own in STATED.items():
         value = getattr(running, name)
         if value not in (None, *BITS):
             raise InvalidInput(name, value, "is not a choice", "choose from 16, 8, 4")
-    stated = plan.bits
+        if value is not None and stated is not None and own in stated.model_fields_set:
+            problem = f"stands beside the schedule's own {getattr(stated, own)} bits"
+            raise InvalidInput(name, value, problem, "leave one of them out")
     weights = running.bits or (16 if stated is None else int(stated.weights))
     kv = running.kv_bits or (16 if stated is None else int(stated.kv))
-    entering = running.activation_bits
-    if entering is None and running.bits is None and stated is not None:
-        entering = int(stated.activations)
-    elif entering is None:
-        entering = 8 if weights == 8 and device.native("fp8") else 16
+    entering = running.activation_bits or _entering(device, running, stated, weights)
     wide = max(weights, entering)
     fitting = next((names for most, names in _NARROW if wide <= most), ())
     narrow = next((name for name in fitting if device.native(name)), usual)
     dequantized = narrow == usual and weights < 16
     return Arithmetic(usual, narrow, Numbers(weights, entering, kv, dequantized))
+
+
+def _entering(device: Device, running: Running, stated: Any, weights: int) -> int:
+    """Return the bits of what enters products where no option says: the schedule's, or usual ones.
+
+    A schedule that states bits of other things keeps 16, unless an option sets those of weights.
+    """
+    if stated is not None and (running.bits is None or "activations" in stated.model_fields_set):
+        return int(stated.activations)
+    return 8 if weights == 8 and device.native("fp8") else 16
 
 
 class Clock:

@@ -10,14 +10,14 @@ from .architecture.model import Model
 from .clock import BACKENDS, RUNTIMES, Arithmetic, Clock, Running, StageTime, arithmetic
 from .device import Device
 from .errors import InvalidInput, UnknownName
+from .gains import possible_speed_up as possible_speed_up
+from .gains import speed_up as speed_up
+from .kernels import STAGES, Kernel, Stage
 from .report import Report
 from .schedule import Schedule
 from .timing import ZERO, Interval
 from .tokenplan import TokenPlan
 from .traffic import (
-    STAGES,
-    Kernel,
-    Stage,
     decode_kernels,
     decode_selection_kernels,
     prefill_kernels,
@@ -65,6 +65,7 @@ class Latency(NamedTuple):
     Attributes:
         report, device, running: What was asked.
         arithmetic: What the baseline's and the schedule's products run at.
+        ways: The same of a mixture's ways that run, where some have bits of their own.
         dense, scheduled: Both runs.
         text_only: The scheduled run without visual tokens in the LLM and without selection: what
             no pruning inside the LLM can go below.
@@ -77,6 +78,7 @@ class Latency(NamedTuple):
     dense: Side
     scheduled: Side
     text_only: Side
+    ways: tuple[Arithmetic, ...] = ()
 
     @property
     def energy_joules(self) -> tuple[Interval, Interval] | None:
@@ -91,7 +93,8 @@ class Ceiling(NamedTuple):
     """What no pruning inside the LLM can exceed.
 
     Attributes:
-        speed_up: Baseline over the run without visual tokens in the LLM, end to end.
+        speed_up: Baseline over the run without visual tokens in the LLM, end to end; its upper
+            bound is what holds whatever software runs on either side.
         stage: The stage that such a run spends most of its time in.
         share: Its time in that run over the baseline's whole time.
         limit: What the stage waits for; see `StageTime.limit`.
@@ -125,8 +128,8 @@ def latency(report: Report, device: Device, running: Running | None = None) -> L
     layers as slowly as the LLM's.
 
     Raises:
-        InvalidInput: Bits, a backend or a runtime that there is not, or a device without 16-bit or
-            fp32 units.
+        InvalidInput: Bits, a backend or a runtime that there is not, bits that the schedule states
+            too, or a device without 16-bit or fp32 units.
     """
     running = running or Running()
     for name, value, known in (
@@ -148,7 +151,11 @@ def latency(report: Report, device: Device, running: Running | None = None) -> L
     if rest is not None:
         rest = rest.model_copy(update={"selection": None})  # its channels stay
     text_only = _side(report, plain, rest, clocks[1])
-    return Latency(report, device, running, arithmetics, dense, scheduled, text_only)
+    branches = [way for _, way in report.scheduled.branches if way is not None]
+    ways = tuple(arithmetic(device, way, running) for way in branches)
+    if set(ways) == {arithmetics[1]}:
+        ways = ()
+    return Latency(report, device, running, arithmetics, dense, scheduled, text_only, ways)
 
 
 def dense_side(report: Report, device: Device, running: Running) -> Side:
@@ -179,28 +186,6 @@ def timed_kernels(found: Latency, *, scheduled: bool = True) -> list[tuple[Kerne
     return [(kernel, clock.time(kernel)) for kernel in kernels]
 
 
-def speed_up(before: Interval, after: Interval) -> Interval:
-    """Return how many times as fast a schedule is, as [least, central, most].
-
-    Both runs meet the same software, so that like bounds are compared: lower with lower, central
-    with central, upper with upper. Least and most are those of the three ratios, and no bounds.
-    """
-    ratios = [1.0 if not b else a / b for a, b in zip(before, after, strict=True)]
-    return Interval(min(ratios), ratios[1], max(ratios))
-
-
-def possible_speed_up(before: Interval, after: Interval) -> tuple[float, float]:
-    """Return the least and the most speed-up of runs whose software has nothing in common.
-
-    lower/upper and upper/lower: bounds, where `speed_up` gives none. All 63 published pairs of a
-    baseline and a reduced run lie between them, half of them between like bounds
-    (docs/latency.md). Infinite where the reduced run's lower bound is no time at all.
-    """
-    least = before.lower / after.upper if after.upper else 1.0
-    most = before.upper / after.lower if after.lower else float("inf")
-    return float(least), float(most)
-
-
 def _side(report: Report, plan: TokenPlan, schedule: Schedule | None, clock: Clock) -> Side:
     """Return the times of a run; of a mixture, the expectation and the router's own."""
     if not plan.branches:
@@ -212,7 +197,9 @@ def _side(report: Report, plan: TokenPlan, schedule: Schedule | None, clock: Clo
     for (share, way), (_, own) in zip(plan.branches, ways(schedule), strict=True):
         if way is None:
             continue
-        side = _scaled(_run(report, way, own, clock), float(share))
+        numbers = arithmetic(clock.device, way, clock.running)  # a way may have bits of its own
+        timed = _run(report, way, own, Clock(clock.device, numbers, clock.running))
+        side = _scaled(timed, float(share))
         total = side if total is None else _joined(total, side)
     assert total is not None, "some way of a mixture runs"
     rule = clock.stages(

@@ -11,6 +11,9 @@ from .operators import Attention, Operator
 from .primitives.widths import Channels
 from .tokenplan import TokenPlan
 
+#: How the operators that choose tokens anew in decode forwards are called.
+RESCAN = "rescan of stored keys"
+
 
 def narrow_cache(
     operators: Iterable[Operator], visual: int, channels: Channels
@@ -54,7 +57,7 @@ def rescans(model: Model, plan: TokenPlan, first: int, last: int) -> Iterator[Op
                 component="selection",
                 layers=(),
                 part="selection",
-                name=f"rescan of stored keys in layer {layer}",
+                name=f"{RESCAN} in layer {layer}",
                 queries=plan.batch * times,
                 keys=more,
                 pairs=more,

@@ -3,71 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Any
 
 from .architecture.blocks import Block
 from .architecture.model import Model
+from .attention_kernels import attention_kernels, score_kernel
 from .errors import InvalidInput
+from .kernels import PESSIMISTIC, USUAL, Backend, Kernel, Numbers, Stage
 from .lower import lower, lower_decode
 from .operators import Attention, Convolution, Linear, Operator
 from .passes import activation_numbers, add_numbers, norm_numbers, rotation_numbers
 from .schedule import Schedule
 from .tokenplan import TokenPlan, alike
 from .workload import Counting
-
-Stage = Literal["load", "vision", "connector", "selection", "prefill", "decode"]
-STAGES: tuple[Stage, ...] = ("load", "vision", "connector", "selection", "prefill", "decode")
-Backend = Literal["eager", "sdpa", "flash"]
-Kind = Literal["product", "attention", "pass", "launch"]
-#: Bytes that eager attention moves per score at 16 bits, lower to upper: matmul write, scale and
-#: mask read and written, softmax read and written in fp32, cast, A·V read (hardware.md 2.2).
-SCORE_BYTES = (24, 26, 28)
-#: The least that a choice of bounds takes, and the most.
-_ALL, _PESSIMISTIC, _USUAL = (1.0, 1.0, 1.0), (0.0, 0.0, 1.0), (0.0, 1.0, 1.0)
-
-
-class Numbers(NamedTuple):
-    """Bits of the LLM's weights, of what enters its products, and of cached keys and values.
-
-    Encoder, connector, embedding and head stay at 16 bits; so do results of products. Weights that
-    are `dequantized` become 16 bits before a product.
-    """
-
-    weights: int = 16
-    activations: int = 16
-    kv: int = 16
-    dequantized: bool = False
-
-
-class Kernel(NamedTuple):
-    """One launch, or `times` equal ones.
-
-    Attributes:
-        stage, name, kind: Where it belongs, what it computes, and which constants hold for it.
-        times: Layers that run it.
-        flops: FLOPs of one launch; `upper_flops`, if any, of one in slow software.
-        weight_bytes, kv_bytes, moved_bytes: Bytes of one launch: weights, cached keys and values,
-            anything else.
-        present: How much of it the lower, the central and the upper time count.
-        narrow: Whether the LLM's precision holds; else 16 bits do.
-    """
-
-    stage: Stage
-    name: str
-    kind: Kind
-    times: int
-    flops: int = 0
-    weight_bytes: float = 0
-    kv_bytes: float = 0
-    moved_bytes: float = 0
-    present: tuple[float, float, float] = _ALL
-    upper_flops: int | None = None
-    narrow: bool = False
-
-    @property
-    def bytes(self) -> float:
-        """All bytes of one launch."""
-        return self.weight_bytes + self.kv_bytes + self.moved_bytes
 
 
 def prefill_kernels(
@@ -142,7 +90,7 @@ def selection_kernels(
     yield Kernel("selection", "rounds that wait for one another", "launch", work.launches)
     if work.attention_map_bytes and counting.selection == "released" and backend != "eager":
         scores = work.attention_map_bytes // ENTRY_BYTES
-        yield _scores("selection", "attention maps of released code", 1, scores)
+        yield score_kernel("selection", "attention maps of released code", 1, scores)
 
 
 def decode_selection_kernels(
@@ -186,7 +134,7 @@ def _kernels(
         stage = _stage(operator, phase)
         if isinstance(operator, Attention):
             assert isinstance(causal, Attention)
-            yield from _attention(
+            yield from attention_kernels(
                 model, operator, causal, stage, numbers, backend, counting, concatenates
             )
         else:
@@ -263,7 +211,7 @@ def _product(
             "pass",
             times,
             weight_bytes=4 * entries,
-            present=_PESSIMISTIC,
+            present=PESSIMISTIC,
         )
 
 
@@ -285,84 +233,6 @@ def _copies(model: Model, linear: Linear, counting: Counting) -> float:
     if linear.name.startswith("absorbed") and block.attention is not None:
         return block.attention.num_attention_heads
     return 1
-
-
-def _attention(
-    model: Model,
-    every: Attention,
-    causal: Attention,
-    stage: Stage,
-    numbers: Numbers,
-    backend: Backend,
-    counting: Counting,
-    concatenates: bool,
-) -> Iterator[Kernel]:
-    times, width = len(every.layers) or 1, every.query_key_size + every.value_size
-    stored = _stored_heads(model, every)
-    keys: float = 2 * every.keys * stored * width
-    moved, cached, read = 2 * every.queries * every.heads * width, 0.0, 0.0
-    if stage == "decode" and every.component == "decoder":
-        latents = _latent_values(model, every, counting)
-        cached = every.keys * (latents or stored * width) * numbers.kv / 8
-        # Recomputed keys and values are read as they were written; their product read the cache.
-        if latents is None or counting.execution.latent == "absorbed":
-            read, keys = cached, 0.0
-    eager = backend == "eager"
-    pairs = every if eager else causal
-    kernel = Kernel(
-        stage,
-        every.name,
-        "product" if eager else "attention",
-        times,
-        2 * pairs.macs,
-        kv_bytes=read,
-        moved_bytes=moved + keys,
-    )
-    if backend == "sdpa" and every.pairs != causal.pairs:
-        kernel = kernel._replace(upper_flops=2 * every.macs)
-    yield kernel
-    if concatenates and cached:
-        copied = 2 * cached
-        yield Kernel(stage, "copy of the cache", "pass", times, moved_bytes=copied, present=_USUAL)
-    if eager:
-        yield _scores(stage, "scores, mask and softmax", times, every.heads * every.pairs)
-    if stored < every.heads:
-        repeated = 2 * every.keys * width * (stored + every.heads)
-        yield Kernel(
-            stage,
-            "repeated keys and values",
-            "pass",
-            times,
-            moved_bytes=repeated,
-            present=_USUAL if eager else _PESSIMISTIC,
-        )
-
-
-def _scores(stage: Stage, name: str, times: int, scores: int) -> Kernel:
-    least, usual, most = SCORE_BYTES
-    present = (least / usual, 1.0, most / usual)
-    return Kernel(stage, name, "pass", times, moved_bytes=usual * scores, present=present)
-
-
-def _stored_heads(model: Model, attention: Attention) -> int:
-    """Return the key/value heads of a decoder layer's attention; elsewhere all heads."""
-    if attention.component == "decoder" and attention.layers:
-        block = model.decoder.blocks[attention.layers[0]]
-        crossing = not attention.name.startswith("scores")
-        owner: Any = block.cross_attention if crossing else block.attention
-        if owner is not None and owner.num_attention_heads == attention.heads:
-            heads: int = owner.num_key_value_heads
-            return heads
-    return attention.heads
-
-
-def _latent_values(model: Model, attention: Attention, counting: Counting) -> int | None:
-    """Return what a token leaves in the cache of attention that keeps latents."""
-    block = model.decoder.blocks[attention.layers[0]]
-    own = block.attention
-    if own is None or own.kind != "latent" or counting.execution.latent == "expanded":
-        return None
-    return own.cached_values(counting.execution)
 
 
 def _passes(
@@ -388,4 +258,4 @@ def _passes(
     wide = activation_numbers(network.active_intermediate_size, gated=network.gated)
     amounts.append(("activation", ffn * wide))
     for name, numbers in amounts:
-        yield Kernel(stage, name, "pass", times, moved_bytes=2 * numbers, present=_USUAL)
+        yield Kernel(stage, name, "pass", times, moved_bytes=2 * numbers, present=USUAL)

@@ -44,6 +44,26 @@ class Seen(NamedTuple):
 _WATCHED: dict[Module, list[list[Seen]]] = {}
 
 
+#: What computes attention instead of a module's own implementation.
+_REPLACED: dict[Module, Any] = {}
+
+
+@contextmanager
+def attending(module: Module, compute: Any) -> Iterator[None]:
+    """Let a function compute what an attention module attends to.
+
+    Args:
+        module: Its attention must be an `observable` one.
+        compute: Takes the module, query, key, value, mask and options as transformers' own
+            implementations do, and returns ([B, n, h, d_h], weights or None).
+    """
+    _REPLACED[module] = compute
+    try:
+        yield
+    finally:
+        del _REPLACED[module]
+
+
 @contextmanager
 def watching(module: Module) -> Iterator[list[Seen]]:
     """Collect what an attention module sees, call by call.
@@ -125,7 +145,11 @@ def _register(name: Implementation) -> None:
             scaling, softcap = float(options["scaling"]), options.get("softcap")
             seen.append(Seen(query, key, scaling, attention_mask, softcap))
         # Eager attention is no registered function: every modelling file has its own.
-        run = wrapped or sys.modules[type(module).__module__].eager_attention_forward
+        run = (
+            _REPLACED.get(module)
+            or wrapped
+            or sys.modules[type(module).__module__].eager_attention_forward
+        )
         return run(module, query, key, value, attention_mask, **options)
 
     AttentionInterface.register(_PREFIX + name, attend)

@@ -4,23 +4,27 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from fractions import Fraction
 from itertools import islice
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from ..costmodel import Bill, Counting, InvalidInput, Report, evaluate
 from ..costmodel.architecture.blocks import Execution
+from ..costmodel.mixing import ways
+from ..costmodel.narrowing import RESCAN as RESCANS
 from ..costmodel.operators import COMPONENTS
 from ..costmodel.plan import TokenPlan
 from ..costmodel.tokens.base import Size
-from .adapters import ADAPTERS
+from .adapters import ADAPTERS, Clip, no_video
 from .build import build, make_experts_countable
 from .counters import Count, CounterName, count
-from .forward import EXPERTS, ROTARY, Driver, Place, component_of
+from .forward import EXPERTS, RESCAN, ROTARY, Driver, Place, component_of
 from .layers import Prefilled
 from .memory import working_bytes
+from .narrow import narrowed
 from .reduced import reduced
 from .reduction import Reduction
-from .rules import has_reducer
+from .rules import not_run
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -40,6 +44,7 @@ _WITHOUT_ATTENTION = {
     "head": "linear",
     "selection": "selection",
     EXPERTS: "linear",
+    RESCAN: "rescan",
 }
 
 
@@ -85,6 +90,7 @@ class Comparison(NamedTuple):
             no products, or a row says so.
         tokens_per_layer: Tokens that each decoder layer processed.
         decode_forwards: How many decode forwards were run.
+        way: Which way of a mixture it is, and how often it is taken; None without one.
     """
 
     setting: Setting
@@ -93,6 +99,7 @@ class Comparison(NamedTuple):
     unseen: dict[str, int]
     tokens_per_layer: tuple[int, ...]
     decode_forwards: int
+    way: tuple[int, Fraction] | None = None
 
 
 def check(report: Report) -> None:
@@ -109,10 +116,9 @@ def check(report: Report) -> None:
             "replaces what the model's encoder makes, so there is nothing to run",
             "choose the image size instead",
         )
-    if report.dense.frames:
-        raise InvalidInput(
-            "--frames", report.dense.frames, "cannot be run: the driver takes images", "give images"
-        )
+    adapter, frames = ADAPTERS.get(report.model.model_type), report.dense.frames
+    if frames and adapter is not None and not adapter.takes_videos:
+        raise no_video(report.model.model_type, frames)
     if report.counting.execution != Execution() or report.workload.processor.tiles != "padded":
         raise InvalidInput(
             "--implementation or --processor",
@@ -143,15 +149,23 @@ def check(report: Report) -> None:
             f"asks for more than {MOST_DECODE_FORWARDS} decode forwards",
             f"give at most {MOST_DECODE_FORWARDS + 1}: each forward adds one key per layer",
         )
-    adapter = ADAPTERS.get(report.model.model_type)
+    for _, _, way in _ways(report):
+        _check_compression(way)
+
+
+def _check_compression(report: Report) -> None:
+    """Refuse tokens that are left out where the model needs all of them."""
+    adapter, frames = ADAPTERS.get(report.model.model_type), report.dense.frames
     compressed = Reduction.of(report.schedule, report.scheduled).compressed
     joins = adapter is not None and adapter.connector_joins_neighbours
-    if joins and compressed and compressed[1] == "before-connector":
+    pools = adapter is not None and adapter.pools_frames and frames > 0
+    if (joins or pools) and compressed and compressed[1] == "before-connector":
+        why = "joins or averages neighbouring patches" if joins else "has pooling beside it"
         raise InvalidInput(
             "schedule",
             None,
             f"leaves {compressed[0]} tokens before the connector of {report.model.id}, which "
-            "joins or averages neighbouring patches, so there is nothing to run",
+            f"{why}, so there is nothing to run",
             "compress after-connector (--tokens-at, or compress.at in a file)",
         )
 
@@ -199,7 +213,27 @@ def compare(
         if side == "scheduled" and asked.schedule is None:
             continue
         progress(f"counting the {side} of {model.id} with {setting.counter}")
-        yield _compare_side(driver, asked, setting, side)
+        if side == "baseline":
+            yield _compare_side(driver, asked, setting, side)
+            continue
+        for number, share, way in _ways(asked):
+            result = _compare_side(driver, way, setting, side)
+            yield result._replace(way=(number, share)) if share is not None else result
+
+
+def _ways(report: Report) -> Iterator[tuple[int, Fraction | None, Report]]:
+    """Yield number, probability and report of every way of a mixture in which the model runs.
+
+    Without a mixture, that is the report itself.
+    """
+    schedule = report.schedule
+    if schedule is None or not schedule.mixture:
+        yield 1, None, report
+        return
+    for number, (share, way) in enumerate(ways(schedule), 1):
+        if way is not None:
+            own = way if way.primitives else None
+            yield number, share, evaluate(report.model, report.workload, own, report.counting)
 
 
 def crops_per_image(plan: TokenPlan) -> list[list[Size]]:
@@ -208,12 +242,21 @@ def crops_per_image(plan: TokenPlan) -> list[list[Size]]:
     return [list(islice(crops, count)) for count in plan.visual_input.crops_per_image]
 
 
+def clip_of(report: Report) -> Clip | None:
+    """Return the video of each request, or None where there are images."""
+    if not report.dense.frames:
+        return None
+    return Clip(report.dense.frames, getattr(report.model.token_rule.video, "newline", "none"))
+
+
 def _compare_side(driver: Driver, report: Report, setting: Setting, side: Side) -> Comparison:
     import torch
 
     scheduled = side == "scheduled"
     plan = report.scheduled if scheduled else report.dense
-    request = driver.request(plan.images, crops_per_image(plan), plan.text_tokens, batch=plan.batch)
+    request = driver.request(
+        plan.images, crops_per_image(plan), plan.text_tokens, batch=plan.batch, clip=clip_of(report)
+    )
     reduction = Reduction.of(report.schedule if scheduled else None, plan)
     last: list[Prefilled] = []
 
@@ -226,22 +269,25 @@ def _compare_side(driver: Driver, report: Report, setting: Setting, side: Side) 
     ids = torch.zeros(plan.batch, 1, dtype=torch.int64)
 
     def decode() -> list[Tensor]:
-        return [driver.decode(last[-1], ids) for _ in range(forwards)]
+        logits = [driver.decode(last[-1], ids) for _ in range(forwards)]
+        kept = last[-1].kept
+        # Tracing drops what is not handed back.
+        return logits if kept is None else [*logits, *kept.scores]
 
-    counts: dict[Phase, Count[Place]] = {
-        "prefill": count(prefill, driver.owners(), setting.counter)
-    }
+    with narrowed(driver.adapter, reduction.channels):
+        counts: dict[Phase, Count[Place]] = {
+            "prefill": count(prefill, driver.owners(), setting.counter),
+            "decode": count(decode, driver.owners(), setting.counter),
+        }
     decode_bill = report.decode_forward(1, scheduled=scheduled)
     if new_tokens > 1:
         decode_bill = report.bill("exact", scheduled=scheduled, phase="decode")
-    counts["decode"] = count(decode, driver.owners(), setting.counter)
     bills: dict[Phase, Bill] = {
         "prefill": report.bill("exact", scheduled=scheduled),
         "decode": decode_bill,
     }
-    unrun = {}
-    if reduction.selection is not None and not has_reducer(reduction.selection):
-        unrun = {"selection": f"the reducer of {reduction.selection}"}
+    missing = None if reduction.selection is None else not_run(reduction.selection)
+    unrun = {} if missing is None else {"selection": missing}
     unseen: Counter[str] = Counter()
     rows: list[Row] = []
     for phase, counted in counts.items():
@@ -264,6 +310,8 @@ def _rows(
     for entry in bill.entries:
         kind = _KINDS.get(entry.part, "linear")
         kind = _WITHOUT_ATTENTION.get(entry.component, kind)
+        if entry.name.startswith(RESCANS):
+            kind = RESCAN
         analytic[entry.component, kind] += entry.amount
     measured: Counter[tuple[str, str]] = Counter()
     for place, kinds in counted.flops.items():
@@ -282,7 +330,7 @@ def _rows(
         hidden = tuple(name for name in missing if kind == _kind_of_unseen(name))
         # A kind of which nothing was seen, and of which something ran unseen.
         blind = bool(hidden) and not found
-        idle = component in unrun and not found
+        idle = component in unrun and kind == "selection" and not found
         if idle:
             hidden, blind = (unrun[component],), True
         if expected or found:

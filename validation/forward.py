@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 from ..costmodel import InvalidInput
 from ..costmodel.tokens.base import Size
-from .adapters import Adapter, Pixels, adapter_of
+from .adapters import Adapter, Clip, Pixels, adapter_of
 from .attention import Seen, make_observable
-from .layers import Prefilled, decode_layers, prefill_layers
+from .layers import Amounts, Modules, Prefilled, decode_layers, prefill_layers
 from .prompt import Request, Visual, assemble, prompt_of
 from .reduction import Reduction
 from .rules import Rule, rule_of, split, without_class_token
 from .sequence import Tokens
+from .staged import staged_states
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -31,13 +32,15 @@ Place = tuple[str, int | None]
 ROTARY: Place = ("rotary", None)
 #: Routed experts, whose linear layers run as batched products.
 EXPERTS = "experts"
+#: What decode forwards score to choose anew which stored tokens they read.
+RESCAN = "rescan"
 #: Names of the modules that make a tower's patches.
 _EMBEDDINGS = ("embeddings", "patch_embed", "patch_embedding")
 
 
 def component_of(place: Place) -> str:
     """Return the component of the cost model that pays for a place."""
-    return "decoder" if place[0] == EXPERTS else place[0]
+    return {EXPERTS: "decoder", RESCAN: "selection"}.get(place[0], place[0])
 
 
 class Driver:
@@ -59,6 +62,8 @@ class Driver:
         self.adapter: Adapter = adapter_of(model)
         self.attention = make_observable(model)
         self.selector: Any = _selector()
+        self.rescanner: Any = _selector()
+        self.runners = tuple(_selector() for _ in self.adapter.layers)
 
     def owners(self) -> dict[Module, Place]:
         """Return the place of every module whose products have one."""
@@ -67,6 +72,7 @@ class Driver:
             adapter.tower: ("vision", None),
             adapter.head: ("head", None),
             self.selector: ("selection", None),
+            self.rescanner: (RESCAN, None),
         }
         places.update(dict.fromkeys(adapter.connector_parts, ("connector", None)))
         for component, layers in (("vision", adapter.encoder_layers), ("decoder", adapter.layers)):
@@ -77,6 +83,7 @@ class Driver:
                 for path, module in layer.named_modules():
                     if path.rpartition(".")[2] == EXPERTS:
                         places[module] = (EXPERTS, index)
+        places.update((one, ("decoder", index)) for index, one in enumerate(self.runners))
         for path, module in self.model.named_modules():
             name = path.rpartition(".")[2]
             if name.startswith("rotary"):
@@ -92,20 +99,25 @@ class Driver:
         text_tokens: int,
         batch: int = 1,
         seed: int = 0,
+        clip: Clip | None = None,
     ) -> Request:
         """Return random equal requests; the same seed gives the same on every device.
 
         Args:
-            images: Sizes (height, width) of one request's images.
+            images: Sizes (height, width) of one request's images, or that of its video's frames.
             crops: Per image, the patch grids (rows, columns) that pass the encoder.
             text_tokens: N; the first 35 of them, half at most, stand before the images.
             batch: Requests, with different pixels and text.
             seed: Of the random numbers.
+            clip: The video that each request has instead of images.
+
+        Raises:
+            InvalidInput: A video that the family cannot run.
         """
         import torch
 
         generator = torch.Generator().manual_seed(seed)
-        pixels = self.adapter.pixels(images, crops, batch, generator)
+        pixels = self.adapter.pixels(images, crops, batch, generator, clip)
         vocabulary = int(self.model.config.text_config.vocab_size)
         text = torch.randint(vocabulary, (batch, text_tokens), generator=generator)
         for special in self.adapter.specials():
@@ -144,6 +156,7 @@ class Driver:
             len(self.adapter.encoder_layers), len(self.adapter.layers), request.text.shape[1]
         )
         rule = rule_of(reduction, self.adapter)
+        rule.text = request.text
         if rule.ranks_in_sequence and self.adapter.crosses:
             raise InvalidInput(
                 "selection",
@@ -170,8 +183,10 @@ class Driver:
                     "looks at the layer before, and layer 0 has none",
                     "reduce from layer 1 on",
                 )
+            modules = Modules(self.selector, self.runners)
+            amounts = Amounts(visual, reduction.active, reduction.keeping)
             return prefill_layers(
-                self.adapter, self.attention, self.selector, entered, visual, rule, logits
+                self.adapter, self.attention, modules, entered, amounts, rule, logits
             )
 
     def decode(self, prefilled: Prefilled, ids: Tensor) -> Tensor:
@@ -182,7 +197,7 @@ class Driver:
         import torch
 
         with torch.no_grad():
-            return decode_layers(self.adapter, self.attention, prefilled, ids)
+            return decode_layers(self.adapter, self.attention, self.rescanner, prefilled, ids)
 
     def _entering(self, request: Request, reduction: Reduction, rule: Rule) -> Tokens:
         """Return the sequence that enters layer 0."""
@@ -203,7 +218,7 @@ class Driver:
 
             visual = self.selector(rule.before_connector, pixels, states, count - rule.learned)
             return assemble(self.adapter, request, rule.with_learned(visual))
-        if reduction.merged:
+        if reduction.merged or reduction.staged is not None:
             visual = self._merged(pixels, reduction, rule)
         elif compressed and rule.ranks_in_encoder:
 
@@ -227,6 +242,8 @@ class Driver:
         )
 
     def _tower_states(self, pixels: Pixels, reduction: Reduction, rule: Rule) -> Tensor:
+        if reduction.staged is not None:
+            return staged_states(self.adapter, pixels, *reduction.staged)
         if not reduction.merged:
             return self.adapter.tower_states(pixels)
 

@@ -6,9 +6,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+from .activity import Active, alive, nested, places
 from .adapters import Adapter
-from .attention import Implementation, Seen, watching
+from .attention import Implementation, Seen, attending, watching
+from .caches import Keeping, KeptCache, narrow_attention
 from .masks import SLIDING, decoding_mask, mask_of
+from .partial import check_layer, partial_layer
+from .reducers.common import attention_rows
 from .rules import Rule, Stage
 from .sequence import Tokens
 
@@ -32,6 +36,7 @@ class Prefilled:
         next_position: Position id behind the last token, [(3,) batch, 1].
         renumbered_from: First layer whose position ids are its own 0 to n − 1, or None.
         inputs: What each layer takes besides in a decode forward.
+        kept: What of the cache decode forwards read; None for all of it.
         steps: Decode forwards so far.
     """
 
@@ -44,6 +49,7 @@ class Prefilled:
     next_position: Tensor
     renumbered_from: int | None
     inputs: list[dict[str, Any]]
+    kept: KeptCache | None = None
     steps: int = field(default=0)
 
 
@@ -66,32 +72,65 @@ class Around(NamedTuple):
         )
 
 
+class Modules(NamedTuple):
+    """Modules that run functions, so that counters know whose products they are.
+
+    Attributes:
+        selector: Runs selection rules.
+        runners: Run what stands for a decoder layer, one for each.
+    """
+
+    selector: Any
+    runners: tuple[Any, ...]
+
+
+class Amounts(NamedTuple):
+    """How many visual tokens there are where.
+
+    Attributes:
+        visual: Those that each layer works on.
+        active: Those that do a part of it, where not all do everything, or tokens come back.
+        keeping: What decode forwards store and read; None for everything.
+    """
+
+    visual: Sequence[int]
+    active: Active | None = None
+    keeping: Keeping | None = None
+
+
 def prefill_layers(
     adapter: Adapter,
     attention: Implementation,
-    selector: Any,
+    modules: Modules,
     entered: Tokens,
-    visual: Sequence[int],
+    amounts: Amounts,
     rule: Rule,
     positions: Literal["last", "all"],
 ) -> Prefilled:
     """Run all layers, the visual tokens of layer l being visual[l], and the head.
 
+    Tokens stay at hand as long as a later layer works on them, and come as they left.
+
     Args:
         adapter: The family.
         attention: What does the model's attention.
-        selector: The module that every selection rule runs inside.
+        modules: Run rules and parts of layers.
         entered: What enters layer 0.
-        visual: Visual tokens of each layer.
+        amounts: Visual tokens of each layer.
         rule: Chooses them.
         positions: Where the head runs.
+
+    Raises:
+        InvalidInput: Layers whose parts cannot be run one by one, where that is asked for.
     """
     from transformers import DynamicCache
 
+    active, selector = amounts.active, modules.selector
+    at_hand = alive(tuple(amounts.visual))
     reducing = {
         layer: count
         for layer, (before, count) in enumerate(
-            zip((entered.visual, *visual), visual, strict=False)
+            zip((entered.visual, *at_hand), at_hand, strict=False)
         )
         if count != before
     }
@@ -100,15 +139,25 @@ def prefill_layers(
         selector(rule.begin, entered)
     cache = DynamicCache(config=adapter.decoder.config)
     tokens, around = entered, Around.of(adapter, entered, attention)
-    lengths, stages, inputs, renumbered_from = [], {}, [], None
+    stages: dict[int, Tokens] = {}
+    lengths: list[int] = []
+    inputs: list[dict[str, Any]] = []
+    exposed: list[Tokens] = []
+    renumbered_from: int | None = None
     seen: Seen | None = None
+    last = len(adapter.layers) - 1
     for index, layer in enumerate(adapter.layers):
         kind = adapter.layer_kinds[index]
         if index in reducing:
             if reducing[index]:
-                place = (index, layer)
                 stage = Stage(
-                    place, tokens, around.tables[kind], around.masks[kind], seen, reducing[index]
+                    (index, layer),
+                    tokens,
+                    around.tables[kind],
+                    around.masks[kind],
+                    seen,
+                    reducing[index],
+                    None if active is None else entered.length,
                 )
                 tokens = selector(rule.stage, stage)
             else:
@@ -118,33 +167,46 @@ def prefill_layers(
                 renumbered_from = index if renumbered_from is None else renumbered_from
             around = Around.of(adapter, tokens, attention)
             stages[index] = tokens
-
-        def forward(
-            layer: Any = layer,
-            states: Tensor = tokens.states,
-            mask: Tensor | None = around.masks[kind],
-            tables: tuple[Tensor, Tensor] = around.tables[kind],
-            besides: dict[str, Any] = adapter.layer_inputs(index, tokens),  # noqa: B008
-        ) -> Tensor:
-            after: Tensor = layer(
-                states,
-                attention_mask=mask,
-                position_embeddings=tables,
-                past_key_values=cache,
-                **besides,
+        if rule.interposes_at is not None and index == min(rule.interposes_at, last):
+            tokens = selector(rule.before_layer, tokens)
+        present, place, here = tokens, None, around
+        if amounts.visual[index] < tokens.visual:
+            count = amounts.visual[index]
+            present, place = tokens.part(nested(tokens, count, entered.length) if count else None)
+            here = Around.of(adapter, present, attention)
+            stages[index] = present
+        if active is None or active.plain(index):
+            watched = rule.watches_layer_before and index + 1 in choosing
+            states, seen = _whole_layer(adapter, index, present, here, cache, watched=watched)
+            exposed.append(present)
+        else:
+            check_layer(layer)
+            at = places(present, active, index, entered.length)
+            states = modules.runners[index](
+                partial_layer,
+                layer,
+                present.states,
+                here.tables[kind],
+                adapter.visible(present, kind),
+                attention,
+                cache,
+                at,
             )
-            return after
-
-        watch = rule.watches_layer_before and index + 1 in choosing
-        states, seen = _watched(layer.self_attn, forward) if watch else (forward(), None)
-        lengths.append(tokens.length)
-        inputs.append(adapter.decode_inputs(index, tokens))
-        tokens = tokens._replace(states=states).with_added(index)
+            exposed.append(present.at(at.key, active.key[index]))
+        lengths.append(present.length)
+        inputs.append(adapter.decode_inputs(index, present))
+        if place is None:
+            tokens = tokens._replace(states=states).with_added(index)
+        else:
+            tokens = tokens.with_states_at(place, states).with_added(index)
     tokens = tokens._replace(states=adapter.decoder.norm(tokens.states))
-    at = tokens.states if positions == "all" else tokens.states[:, -1:]
+    end = tokens.states if positions == "all" else tokens.states[:, -1:]
+    kept = None
+    if amounts.keeping is not None:
+        kept = KeptCache(cache, exposed, amounts.keeping, entered.length)
     return Prefilled(
         tokens=tokens,
-        logits=adapter.logits(at),
+        logits=adapter.logits(end),
         cache=cache,
         lengths=lengths,
         entered=entered,
@@ -152,11 +214,35 @@ def prefill_layers(
         next_position=_behind(entered.positions),
         renumbered_from=renumbered_from,
         inputs=inputs,
+        kept=kept,
     )
 
 
+def _whole_layer(
+    adapter: Adapter, index: int, tokens: Tokens, around: Around, cache: Cache, *, watched: bool
+) -> tuple[Tensor, Seen | None]:
+    """Return the states behind a layer, and what its attention saw if that is wanted."""
+    layer, kind = adapter.layers[index], adapter.layer_kinds[index]
+
+    def forward() -> Tensor:
+        after: Tensor = layer(
+            tokens.states,
+            attention_mask=around.masks[kind],
+            position_embeddings=around.tables[kind],
+            past_key_values=cache,
+            **adapter.layer_inputs(index, tokens),
+        )
+        return after
+
+    return _watched(layer.self_attn, forward) if watched else (forward(), None)
+
+
 def decode_layers(
-    adapter: Adapter, attention: Implementation, prefilled: Prefilled, ids: Tensor
+    adapter: Adapter,
+    attention: Implementation,
+    rescanner: Any,
+    prefilled: Prefilled,
+    ids: Tensor,
 ) -> Tensor:
     """Run one decode forward on ids [batch, 1], and return its logits [batch, 1, vocabulary].
 
@@ -174,17 +260,65 @@ def decode_layers(
                 position = position.new_full(position.shape, start)
             tables[start, kind] = adapter.tables(states, position + prefilled.steps, kind)
         window = adapter.window if kind == SLIDING else None
+        read = None if prefilled.kept is None else prefilled.kept.before(index)
         cached: Any = prefilled.cache.layers[index]
         keys = 1 + int(cached.keys.shape[-2])
-        states = layer(
-            states,
-            attention_mask=decoding_mask(window, keys, attention, states),
-            position_embeddings=tables[start, kind],
-            past_key_values=prefilled.cache,
-            **prefilled.inputs[index],
-        )
+
+        def forward(
+            layer: Any = layer,
+            states: Tensor = states,
+            mask: Tensor | None = decoding_mask(window, keys, attention, states),  # noqa: B008
+            table: tuple[Tensor, Tensor] = tables[start, kind],
+            besides: dict[str, Any] = prefilled.inputs[index],
+        ) -> Tensor:
+            after: Tensor = layer(
+                states,
+                attention_mask=mask,
+                position_embeddings=table,
+                past_key_values=prefilled.cache,
+                **besides,
+            )
+            return after
+
+        if prefilled.kept is None or read is None:
+            states = forward()
+        else:
+            states = _reading(layer.self_attn, forward, prefilled.kept, index, read, rescanner)
     prefilled.steps += 1
+    if prefilled.kept is not None:
+        prefilled.kept.steps += 1
     return adapter.logits(adapter.decoder.norm(states))
+
+
+def _reading(
+    attention: Any,
+    forward: Callable[[], Tensor],
+    kept: KeptCache,
+    index: int,
+    read: int,
+    rescanner: Any,
+) -> Tensor:
+    """Run a layer of a decode forward on what a schedule reads, and choose anew where it does."""
+    channels = kept.keeping.channels
+
+    def narrow(
+        module: Any, query: Tensor, keys: Tensor, values: Tensor, mask: Any, **options: Any
+    ) -> tuple[Tensor, None]:
+        scaling = float(options["scaling"])
+        attended = narrow_attention(query, keys, values, scaling, read, channels)
+        return attended.transpose(1, 2).contiguous(), None
+
+    if channels.key == channels.value == 1:
+        states, seen = _watched(attention, forward)
+    else:
+        with attending(attention, narrow):
+            states, seen = _watched(attention, forward)
+    kept.after(index)
+    unread = kept.unread(index)
+    if unread.shape[2] and kept.keeping.chooses(kept.steps + 1):
+        query = seen.query[..., : unread.shape[-1]]
+        kept.scores.append(rescanner(attention_rows, query, unread, seen.scaling))
+    return states
 
 
 def _watched(attention: Module, forward: Callable[[], Tensor]) -> tuple[Tensor, Seen]:

@@ -30,11 +30,17 @@ class Visual(NamedTuple):
         tokens: Per image, as `Adapter.features` makes them.
         dense: How many tokens each image has in the sequence that position ids are made for.
         source: Per image, which of those tokens each one stands for, [batch, k_i]; None: itself.
+        in_place: Whether tokens of several runs stand where those do that they stand for; else
+            they are shared equally among an image's runs, its crops.
+        keeps_ids: Whether tokens keep the position ids of those that they stand for, also where
+            ids carry no place in the image.
     """
 
     tokens: list[Tensor]
     dense: list[int]
     source: list[Tensor] | None = None
+    in_place: bool = False
+    keeps_ids: bool = False
 
 
 class Prompt(NamedTuple):
@@ -60,7 +66,7 @@ def prompt_of(adapter: Adapter, request: Request, counts: Sequence[int]) -> Prom
     ids, kinds, runs = [request.text[:, :system]], [TEXT] * system, []
     for image, count in enumerate(counts):
         own = adapter.image_ids(request.pixels, image, count)
-        visual = [one == adapter.placeholder and not adapter.crosses for one in own]
+        visual = [one in adapter.placeholders and not adapter.crosses for one in own]
         runs.append([(len(kinds) + start, length) for start, length in _runs(visual)])
         ids.append(torch.tensor(own, dtype=torch.int64).expand(batch, -1))
         kinds += [VISUAL if one else STRUCTURAL for one in visual]
@@ -107,8 +113,9 @@ def _inserted(
         here = dense if source is None else dense.gather(1, source)
         taken = 0
         for start, length in runs:
-            # Reduced tokens are shared equally among an image's runs: its crops.
             left = length * tokens.shape[1] // visual.dense[image]
+            if visual.in_place:  # all of them in the first run, until they are put in order
+                left = tokens.shape[1] - taken
             text_until(start)
             rows.append(tokens[:, taken : taken + left].to(embedded.dtype))
             places.append(here[:, taken : taken + left])
@@ -128,7 +135,24 @@ def _inserted(
         blocks=torch.tensor(blocks, device=device).expand(shape),
         added=_layers_of(joined[..., width:], width),
     )
-    return sequence if adapter.keeps_positions else sequence.renumbered(adapter.first_position)
+    if visual.in_place:
+        sequence = _in_order(sequence, chosen, prompt)
+    if adapter.keeps_positions or visual.keeps_ids:
+        return sequence
+    return sequence.renumbered(adapter.first_position)
+
+
+def _in_order(sequence: Tokens, places: Tensor, prompt: Prompt) -> Tokens:
+    """Return a sequence in the order of the places [B, n] in the dense prompt."""
+    import torch
+
+    runs = [run for of_one in prompt.runs for run in of_one]
+    dense = torch.full_like(places[0, :1], -1).repeat(prompt.ids.shape[1])
+    for index, (start, length) in enumerate(runs):
+        dense[start : start + length] = index
+    sequence = sequence._replace(blocks=dense[places])
+    ordered = sequence.at(places.argsort(dim=1, stable=True), sequence.visual)
+    return ordered._replace(origin=sequence.origin)
 
 
 def _crossing(

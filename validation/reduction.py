@@ -7,7 +7,11 @@ from typing import Literal, NamedTuple
 
 from ..costmodel import InvalidInput, Schedule
 from ..costmodel.plan import TokenPlan
+from ..costmodel.primitives.widths import Channels
 from ..costmodel.schedule import EncoderMerge
+from .activity import Active
+from .caches import Keeping
+from .staged import Op
 
 CompressedAt = Literal["after-connector", "before-connector", "instead-of-connector"]
 
@@ -17,11 +21,16 @@ class Reduction(NamedTuple):
 
     Attributes:
         merged: Tokens that each encoder block merges away in each crop; empty for none.
+        staged: Tokens of a crop in each encoder layer, class token included, and what makes them
+            fewer; None for all.
         compressed: Visual tokens left between encoder and LLM, and where; None for all.
         visual: Visual tokens that each decoder layer processes; empty for all.
         entering: Visual tokens that must enter layer 0; None to take what comes.
         selection: The rule's name, or a described rule's.
         described: Whether the schedule describes the rule, which then needs no reducer.
+        active: What the visual tokens of each layer do, where not all do everything.
+        keeping: What decode forwards store and read; None for everything.
+        channels: Shares of feed-forward networks' widths; None for all.
         extra, learned: Tokens of `compressed` that a rule makes on top of those that it keeps,
             before and behind the connector.
     """
@@ -34,6 +43,10 @@ class Reduction(NamedTuple):
     described: bool = False
     extra: int = 0
     learned: int = 0
+    active: Active | None = None
+    keeping: Keeping | None = None
+    channels: Channels | None = None
+    staged: tuple[tuple[int, ...], Op] | None = None
 
     @classmethod
     def of(cls, schedule: Schedule | None, plan: TokenPlan) -> Reduction:
@@ -44,7 +57,7 @@ class Reduction(NamedTuple):
         _refuse_unrun(schedule)
         compress = schedule.compress
         merged = plan.merged_per_crop
-        left = None if any(merged) else plan.dense_visual_tokens
+        left = plan.available_visual_tokens
         compressed = None
         if compress is not None and (entering != left or compress.at == "instead-of-connector"):
             compressed = (entering, compress.at)
@@ -59,6 +72,10 @@ class Reduction(NamedTuple):
             described,
             compress.extra if compress is not None else 0,
             compress.learned if compress is not None else 0,
+            Active.of(plan),
+            Keeping.of(plan),
+            plan.channels,
+            _staged(schedule, plan),
         )
 
     def check(self, blocks: int, layers: int, text_tokens: int) -> None:
@@ -81,7 +98,8 @@ class Reduction(NamedTuple):
                 raise InvalidInput(
                     field, None, f"is no list of {length} amounts", "give one per layer"
                 )
-        if any(later > earlier for earlier, later in pairwise(self.visual)):
+        grows = any(later > earlier for earlier, later in pairwise(self.visual))
+        if grows and self.active is None:
             raise InvalidInput("reduction.visual", None, "grows", "give amounts that shrink")
         if self.compressed and self.compressed[0] < 1:
             raise InvalidInput(
@@ -104,8 +122,37 @@ class Reduction(NamedTuple):
             )
 
 
+def _staged(schedule: Schedule, plan: TokenPlan) -> tuple[tuple[int, ...], Op] | None:
+    """Return the tokens of a crop in each encoder layer, where the schedule has stages there.
+
+    Raises:
+        InvalidInput: Crops of several sizes.
+    """
+    stages = schedule.encoder
+    if stages is None or isinstance(stages, EncoderMerge):
+        return None
+    if len(set(plan.visual_input.crops)) > 1:
+        problem = "has stages, which are run on crops of one size"
+        raise InvalidInput("encoder", None, problem, "give images of one size")
+    crops = len(plan.visual_input.crops)
+    return tuple(tokens // crops for tokens in plan.encoder_tokens), stages.op
+
+
 #: What the driver carries out; a real run of anything else would not be what the plan says.
-_RUN = frozenset({"encoder", "compress", "stages", "selection", "training"})
+_RUN = frozenset(
+    {
+        "input",
+        "encoder",
+        "compress",
+        "stages",
+        "layers",
+        "cache",
+        "channels",
+        "bits",
+        "selection",
+        "training",
+    }
+)
 
 
 def _refuse_unrun(schedule: Schedule) -> None:
@@ -117,7 +164,7 @@ def _refuse_unrun(schedule: Schedule) -> None:
     way_out = "validate another schedule; `tokencost ratio` prices this one"
     for name in schedule.primitives:
         if name not in _RUN:
-            problem = f"leads to {name}, which no forward pass runs yet"
-            raise InvalidInput("schedule", None, problem, way_out)
-    if not isinstance(schedule.encoder, EncoderMerge | None):
-        raise InvalidInput("encoder", None, "has stages that no forward pass runs yet", way_out)
+            raise InvalidInput(name, None, "is run by no forward pass yet", way_out)
+    if schedule.input is not None and schedule.input.patches is not None:
+        problem = "leaves out patches before the encoder, which no forward pass does yet"
+        raise InvalidInput("input.patches", None, problem, way_out)

@@ -87,20 +87,39 @@ class Tokens(NamedTuple):
             kept: Which visual tokens stay, [B, k], as numbers 0 to visual − 1; None for none.
             merged: Tokens made from dropped ones.
         """
-        import torch
-
         left = 0 if kept is None else int(kept.shape[1])
         if self.keys is not None:
             return self._replace(keys=self.keys.keep(kept), visual=left)
+        sequence, _ = self.part(kept)
+        if merged is None:
+            return sequence
+        return sequence.with_behind(merged)
+
+    def part(self, kept: Tensor | None) -> tuple[Tokens, Tensor]:
+        """Return the sequence with some of its visual tokens, and where it stands in this one.
+
+        Args:
+            kept: Which visual tokens are part of it, [B, k], as numbers 0 to visual − 1.
+        """
+        import torch
+
+        left = 0 if kept is None else int(kept.shape[1])
         stays = self.kinds != VISUAL
         if kept is not None:
             chosen = _gather(self.places(VISUAL), kept)
             # A tensor of ones, because tracing knows no scatter of a boolean number.
             stays = stays.scatter(1, chosen, torch.ones_like(chosen, dtype=torch.bool))
-        sequence = self._at(_places(stays, self.length - self.visual + left))._replace(visual=left)
-        if merged is None:
-            return sequence
-        return sequence.with_behind(merged)
+        index = _places(stays, self.length - self.visual + left)
+        return self._at(index)._replace(visual=left), index
+
+    def at(self, index: Tensor, visual: int) -> Tokens:
+        """Return the tokens at places [B, k], in their order, `visual` of which are visual."""
+        return self._at(index)._replace(visual=visual)
+
+    def with_states_at(self, index: Tensor, states: Tensor) -> Tokens:
+        """Return the sequence with states [B, k, d] at places [B, k]."""
+        rows = index[..., None].expand_as(states)
+        return self._replace(states=self.states.scatter(1, rows, states))
 
     def with_behind(self, merged: Merged) -> Tokens:
         """Return the sequence with new visual tokens behind its last one."""

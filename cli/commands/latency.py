@@ -33,7 +33,6 @@ def latency(
 
     Example: tokencost latency --model llava-1.5-7b --method fastv --device a100-80gb
     """
-    from ...costmodel.latency import latency as timed
     from ..latency_tables import document
 
     timing.check(sink)
@@ -41,7 +40,7 @@ def latency(
     request.refuse(reason, "leave it out", "causal")
     deliver(
         sink,
-        lambda: document(timed(request.report(), timing.target(), timing.running()), per_kernel),
+        lambda: document(timing.latency(request.report()), per_kernel),
         request.schedule,
         request.config,
     )

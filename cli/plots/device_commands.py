@@ -52,10 +52,9 @@ def roofline(request: Request, timing: Timing, picture: Picture) -> None:
         problem = "changes no operator of a prefill"
         raise InvalidInput("--runtime", timing.runtime, problem, "leave it out")
     place = picture.place(request, timing.check)
-    from ...costmodel.latency import latency as timed
     from .roofline import plot
 
-    picture.publish(place, lambda: plot(timed(request.report(), timing.target(), timing.running())))
+    picture.publish(place, lambda: plot(timing.latency(request.report())))
 
 
 @shares(Request, Timing, Picture)
@@ -66,7 +65,6 @@ def latency(request: Request, timing: Timing, picture: Picture) -> None:
     """
     request.refuse(_CAUSAL, "leave it out", "causal")
     place = picture.place(request, timing.check)
-    from ...costmodel.latency import latency as timed
     from .latency import plot
 
-    picture.publish(place, lambda: plot(timed(request.report(), timing.target(), timing.running())))
+    picture.publish(place, lambda: plot(timing.latency(request.report())))

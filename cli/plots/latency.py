@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ...costmodel.latency import Latency, Side, speed_up
+from ...costmodel.gains import speed_up
+from ...costmodel.kernels import STAGES
+from ...costmodel.latency import Latency, Side
 from ...costmodel.timing import Interval
-from ...costmodel.traffic import STAGES
-from ..latency_rows import BOUNDS, payload
+from ..latency_rows import BOUNDS, payload, times, times_between
 from ..latency_tables import device_facts
 from ..rows import Row
 from ..summary import provenance
@@ -199,8 +200,8 @@ def _caption(found: Latency) -> Caption:
     if report.schedule is not None:
         gain = speed_up(found.dense.end_to_end, found.scheduled.end_to_end)
         headline += (
-            f"; {gain.central:.2f}× as fast with the schedule "
-            f"({gain.lower:.2f}–{gain.upper:.2f}× of like bounds)"
+            f"; {times(gain.central)} as fast with the schedule "
+            f"({times_between(gain.lower, gain.upper)})"
         )
     facts = tuple(f"{name}: {text}" for name, text in device_facts(found))
     return caption(report, headline, None, (), more=facts)

@@ -42,7 +42,9 @@ SYMBOLS = {
     "L_a": "all its layers, which released code that asks for attention maps keeps",
     "c": "its class tokens in each crop, 1 or 0",
     "crops": "crops, or frames, that pass it",
+    "frames": "frames of a video, or images",
     "C": "tokens that leave the connector",
+    "R": "learned separators among V, such as newlines",
     "stored": "visual tokens that the cache stores, over all layers",
     "read": "visual tokens that a decode forward reads, over all layers",
 }

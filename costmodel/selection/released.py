@@ -73,9 +73,9 @@ NAMED: dict[str, dict[str, Any]] = {
             {"name": "text raters", "tokens": "M", "in_features": "d", "out_features": "N"},
             {
                 "name": "distances of recycled tokens",
-                "tokens": "3 * (b - a) // 10 + 1",
+                "tokens": "3 * (b - a + 1 + (3 * (b - a) + 10) // 97) // 10 + 1",
                 "in_features": "d",
-                "out_features": "3 * (b - a) // 10 + 1",
+                "out_features": "3 * (b - a + 1 + (3 * (b - a) + 10) // 97) // 10 + 1",
                 "per": "reduction",
             },
         ),

@@ -162,7 +162,9 @@ def symbols(model: Model, plan: TokenPlan) -> dict[str, int]:
         "d_h": decoder.attention.query_width // decoder.attention.num_attention_heads,
         "P": plan.encoder_positions,
         "crops": len(plan.visual_input.crops),
+        "frames": plan.frames or len(plan.images),
         "C": plan.connector_tokens,
+        "R": plan.visual_input.separator_tokens,
         "stored": sum(plan.visual_stored),
         "read": sum(plan.visual_read),
     }

@@ -10,10 +10,12 @@ from typing import Literal, NamedTuple
 from ...costmodel import Report
 from ...costmodel.clock import Running
 from ...costmodel.explaining.readings import Reading, price, readings
-from ...costmodel.latency import Latency, latency, possible_speed_up
+from ...costmodel.gains import possible_speed_up
+from ...costmodel.kernels import Numbers
+from ...costmodel.latency import Latency, latency
 from ...costmodel.memory import kv_cache_bytes, kv_read_bytes
 from ...costmodel.timing import Interval
-from ...costmodel.traffic import Numbers, decode_kernels
+from ...costmodel.traffic import decode_kernels
 from ...costmodel.weights import Storage, weight_bytes
 from ..claim import Claim
 from ..device import list_devices, load_device

@@ -52,7 +52,7 @@ class Pair(NamedTuple):
         """Return how many of the tokens that reach the layer are left."""
         if self.method == "dart":
             pivots = _IMAGE_PIVOTS + _TEXT_PIVOTS
-            return _IMAGE_PIVOTS + pivots * int(tokens * float(self.share) / pivots)
+            return _IMAGE_PIVOTS + pivots * int(tokens * float(ratio(self.share, "")) / pivots)
         return kept_tokens(ratio(self.share, ""), tokens, "float-floor")
 
 

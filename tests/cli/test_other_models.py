@@ -215,8 +215,7 @@ def test_mistakes(tokencost, words, fragments):
 
 #: (words after `validate`, fragments): what no forward pass can be compared with
 NOT_RUN = {
-    "frames": (("--model", "qwen2-vl-7b", "--frames", 8), ("--frames 8", "give images")),
-    "default video": (("--model", "llava-video-7b"), ("--frames 64", "give images")),
+    "default video": (("--model", "video-llava-7b"), ("video_llava", "cannot be built")),
     "experts": (
         ("--model", "qwen3-vl-30b-a3b", "--implementation", "experts=all"),
         ("--implementation", "leave"),

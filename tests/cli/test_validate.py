@@ -348,13 +348,3 @@ def test_an_interrupted_comparison_writes_nothing(tokencost, monkeypatch, tmp_pa
     result = tokencost("validate", *QWEN, *words)
     assert (result.status, result.out) == (130, "")
     assert not list(tmp_path.iterdir())
-
-
-def test_what_cannot_be_run_is_told_by_what_was_typed(tokencost):
-    by_method = tokencost(
-        "validate", "--model", "llava-1.5-7b", "--method", "holitom"
-    ).err.removeprefix("error: ")
-    assert by_method.startswith("--method holitom leads to selection holistic merging, which is")
-    words = ("--schedule", "cache read 0.5")
-    by_line = tokencost("validate", "--model", "llava-1.5-7b", *words).err.removeprefix("error: ")
-    assert by_line.startswith("--schedule leads to cache, which no forward pass runs yet")

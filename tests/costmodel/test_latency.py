@@ -1,49 +1,16 @@
-"""Times on a device: arithmetic by hand, what must hold always, published measurements."""
+"""Times of a run on a device: arithmetic by hand, published measurements."""
 
 from __future__ import annotations
 
-import math
-import random
 from fractions import Fraction
-from itertools import pairwise
 
 import pytest
-from vlm_tokencost.costmodel import InvalidInput, Schedule, Stage, Workload, evaluate
-from vlm_tokencost.costmodel.clock import Running, arithmetic, host_was_measured
-from vlm_tokencost.costmodel.device import Device, Efficiency, Peaks
-from vlm_tokencost.costmodel.latency import (
-    bounded,
-    ceiling,
-    latency,
-    possible_speed_up,
-    speed_up,
-    timed_kernels,
-)
-from vlm_tokencost.costmodel.timing import Interval, kernel_time, pass_time, pessimistic
+from toy_device import GRAPH, HALF, device, timed
+from vlm_tokencost.costmodel import Schedule, Workload, evaluate
+from vlm_tokencost.costmodel.clock import Running
+from vlm_tokencost.costmodel.device import Peaks
+from vlm_tokencost.costmodel.latency import latency, timed_kernels
 from vlm_tokencost.presets import load_method, load_model
-
-GRAPH = Running(runtime="graph", attention="flash")
-HALF = Schedule(stages=(Stage(first_layer=2, ratio="0.5"),))
-
-
-def device(**changes):
-    fields = {
-        "id": "toy",
-        "name": "Toy",
-        "vendor": "none",
-        "architecture": "none",
-        "peaks": Peaks(bf16=100, fp16=100),
-        "memory_gb": 80,
-        "bandwidth_gb_s": 1000,
-        "verification": "own",
-        "source": ("this test",),
-    }
-    return Device(**(fields | changes))
-
-
-def timed(model="llava-1.5-7b", schedule=None, running=GRAPH, on=None, **workload):
-    report = evaluate(load_model(model), Workload(**workload), schedule)
-    return latency(report, on or device(), running)
 
 
 def test_the_lower_bound_of_a_prefill_by_hand():
@@ -150,22 +117,6 @@ def test_rounds_that_wait_take_a_launch_each():
     assert rounds == (0.0, pytest.approx(64 * 6e-6), pytest.approx(64 * 6e-6))
 
 
-@pytest.mark.parametrize("value", [True, False, "nan", "1e999", "9" * 41, 0, -1, 10**9 + 1])
-def test_figures_that_are_no_numbers(value):
-    with pytest.raises(InvalidInput):
-        device(memory_gb=value)
-
-
-def test_shares_end_at_one_and_exponents_begin_there():
-    for name in ("compute", "memory", "elementwise_memory", "attention", "vision"):
-        assert getattr(Efficiency(**{name: 1}), name) == 1
-        with pytest.raises(InvalidInput):
-            Efficiency(**{name: "1.0001"})
-    assert Efficiency(exponent=1).exponent == 1
-    with pytest.raises(InvalidInput):
-        Efficiency(exponent="0.9999")
-
-
 def test_loading_is_added_as_it_is():
     plain, loaded = timed(), timed(running=GRAPH._replace(load_ms=Fraction(40)))
     for before, after in zip(plain.dense.ttft, loaded.dense.ttft, strict=True):
@@ -190,163 +141,11 @@ def test_forwards_between_those_priced_lie_on_straight_lines():
     assert few.mean.time.central * 32 == pytest.approx(few.stages["decode"].time.central)
 
 
-def test_speed_up_compares_like_bounds():
-    found = speed_up(Interval(2.0, 6.0, 9.0), Interval(1.0, 4.0, 3.0))
-    assert found == Interval(1.5, 1.5, 3.0)
-    assert speed_up(Interval(0.0, 6.0, 9.0), Interval(0.0, 3.0, 3.0)) == Interval(1.0, 2.0, 3.0)
-
-
-def test_a_speed_up_of_unlike_runs_lies_between_crossed_bounds():
-    # 2 s at best against 4 s at worst is half as fast; 10 s at worst against 1 s, ten times
-    before, after = Interval(2.0, 6.0, 10.0), Interval(1.0, 3.0, 4.0)
-    assert possible_speed_up(before, after) == (0.5, 10.0)
-    assert possible_speed_up(before, Interval(0.0, 0.0, 0.0)) == (1.0, math.inf)
-
-
-@pytest.mark.parametrize(
-    ("constants", "shares"),
-    [
-        ({}, (0.5, 0.7)),  # 2/3 of 0.75, and 7/9 of 0.9
-        ({"compute": "0.9", "memory": "0.95"}, (0.5, 0.7)),  # never more than those
-        ({"compute": "0.45", "memory": "0.72"}, (0.3, 0.56)),
-        ({"compute": "0.5", "memory": "0.9"}, (1 / 3, 0.7)),
-    ],
-)
-def test_shares_of_slow_software(constants, shares):
-    assert pessimistic(Efficiency(**constants)) == pytest.approx(shares)
-
-
-@pytest.mark.parametrize("constants", [{}, {"compute": "0.45", "memory": "0.72", "exponent": 2}])
-def test_the_bounds_of_a_kernel_by_hand(constants):
-    own = Efficiency(**constants)
-    c, b, p = float(own.compute), float(own.memory), float(own.exponent)
-    slow_c, slow_b = (0.5, 0.7) if not constants else (0.3, 0.56)
-    # 6e12 FLOP at 100 TFLOP/s are 60 ms, 20e9 bytes at 1 TB/s 20 ms; 6 µs for the launch
-    found = kernel_time(6e12, 20e9, 100e12, 1e12, own)
-    assert found.lower == pytest.approx(0.060)
-    assert found.central == pytest.approx(((0.06 / c) ** p + (0.02 / b) ** p) ** (1 / p) + 6e-6)
-    slow = ((0.06 / slow_c) ** p + (0.02 / slow_b) ** p) ** (1 / p) + 6e-6
-    assert found.upper == pytest.approx(slow)
-    assert kernel_time(1e12, 40e9, 100e12, 1e12, own).lower == pytest.approx(0.040)
-    assert kernel_time(0, 0, 100e12, 1e12, own) == (0, 0, 0)
-
-
-def test_the_bounds_of_a_pass_by_hand():
-    found = pass_time(8e9, 1e12, Efficiency())
-    assert found.lower == pytest.approx(0.008)
-    assert found.central == pytest.approx(0.010 + 2.5e-6)  # 0.8 of the bandwidth
-    assert found.upper == pytest.approx(0.008 / 0.7 + 2.5e-6)
-    slow = pass_time(8e9, 1e12, Efficiency(elementwise_memory="0.4"))
-    assert slow.upper == pytest.approx(0.008 / 0.35 + 2.5e-6)  # 7/8 of 0.4
-    assert pass_time(0, 1e12, Efficiency()) == (0, 0, 0)
-
-
-@pytest.mark.parametrize(
-    ("vendor", "name", "measured"),
-    [
-        ("NVIDIA", "NVIDIA A100 80GB SXM4", True),
-        ("NVIDIA", "NVIDIA Jetson AGX Orin", False),
-        ("NVIDIA", "NVIDIA GH200", False),
-        ("NVIDIA", "NVIDIA GB200", False),
-        ("AMD", "AMD Instinct MI300X", False),
-    ],
-)
-def test_hosts_that_were_measured(vendor, name, measured):
-    assert host_was_measured(device(vendor=vendor, name=name)) is measured
-
-
-def test_no_schedule_exceeds_the_ceiling():
-    found = timed(schedule=Schedule(compress={"tokens": 1}), new_tokens=64)
-    most = ceiling(found)
-    gain = speed_up(found.dense.end_to_end, found.scheduled.end_to_end)
-    assert gain.central < most.speed_up.central
-    assert most.stage == "decode"
-    assert most.limit == "weights"
-    assert most.share == pytest.approx(
-        found.text_only.stages["decode"].time.central / found.dense.end_to_end.central
-    )
-
-
-@pytest.mark.parametrize(
-    "schedule",
-    [
-        Schedule(channels={"ffn": "0.5"}),
-        Schedule(bits={"weights": 4}),
-        Schedule(channels={"ffn": "0.5"}, compress={"tokens": 9}),
-    ],
-)
-def test_the_ceiling_keeps_what_is_no_pruning(schedule):
-    found = timed(schedule=schedule, new_tokens=8)
-    gain = speed_up(found.dense.end_to_end, found.scheduled.end_to_end)
-    assert gain.central <= ceiling(found).speed_up.central
-
-
 def test_energy_is_board_power_times_time():
     found = timed(on=device(tdp_w=400))
     assert found.energy_joules is not None
     assert found.energy_joules[0].central == pytest.approx(400 * found.dense.ttft.central)
     assert timed().energy_joules is None
-
-
-@pytest.mark.parametrize(
-    ("peaks", "running", "narrow", "dequantized"),
-    [
-        ({"bf16": 312, "int8": 624, "int4": 1248}, {"bits": 8}, "bf16", True),
-        ({"bf16": 312, "int8": 624}, {"bits": 8, "activation_bits": 8}, "int8", False),
-        ({"bf16": 989, "fp8": 1979, "int8": 1979}, {"bits": 8}, "fp8", False),
-        ({"bf16": 989, "fp8": 1979}, {"bits": 4}, "bf16", True),
-        ({"bf16": 989, "fp8": 1979}, {"bits": 4, "activation_bits": 8}, "fp8", False),
-        ({"bf16": 258, "fp4": 1035}, {"bits": 4, "activation_bits": 4}, "fp4", False),
-        ({"fp16": 65.1, "fp32": 8.1}, {}, "fp16", False),
-        ({"fp32": 14}, {"bits": 4}, "fp32", True),
-    ],
-)
-def test_what_products_run_at(peaks, running, narrow, dequantized):
-    plan = evaluate(load_model("llava-1.5-7b"), Workload()).dense
-    found = arithmetic(device(peaks=Peaks(**peaks)), plan, Running(**running))
-    assert found.narrow == narrow
-    assert found.numbers.dequantized is dequantized
-
-
-def test_bits_of_a_schedule_are_its_own():
-    schedule = Schedule(bits={"weights": 4, "kv": 8})
-    found = timed(schedule=schedule, new_tokens=2)
-    assert found.arithmetic[0].numbers[:3] == (16, 16, 16)
-    assert found.arithmetic[1].numbers[:3] == (4, 16, 8)
-    assert found.scheduled.first.time.lower < found.dense.first.time.lower / 3
-
-
-@pytest.mark.parametrize(
-    ("bits", "running", "numbers"),
-    [
-        # what a schedule says of activations holds, where fp8 units would take 8 bits
-        ({"weights": 8}, {}, (8, 16, 16)),
-        ({"weights": 8, "activations": 8}, {}, (8, 8, 16)),
-        ({"kv": 4}, {"bits": 8}, (8, 8, 4)),
-        ({"weights": 4}, {"activation_bits": 8, "kv_bits": 8}, (4, 8, 8)),
-    ],
-)
-def test_bits_of_schedule_and_of_options(bits, running, numbers):
-    report = evaluate(load_model("llava-1.5-7b"), Workload(), Schedule(bits=bits))
-    where = device(peaks=Peaks(bf16=989, fp8=1979))
-    found = arithmetic(where, report.scheduled, Running(**running))
-    assert found.numbers[:3] == numbers
-
-
-@pytest.mark.parametrize(
-    ("running", "peaks", "field"),
-    [
-        (Running(bits=5), {"bf16": 1}, "bits"),
-        (Running(kv_bits=3), {"bf16": 1}, "kv_bits"),
-        (Running(runtime="jit"), {"bf16": 1}, "runtime"),
-        (Running(attention="ring"), {"bf16": 1}, "attention"),
-        (Running(), {"int8": 1}, "device"),
-    ],
-)
-def test_what_cannot_run_is_refused(running, peaks, field):
-    with pytest.raises(InvalidInput) as error:
-        timed(running=running, on=device(peaks=Peaks(**peaks)))
-    assert error.value.field == field
 
 
 def test_a_mixture_is_the_expectation_of_its_ways():
@@ -355,69 +154,6 @@ def test_a_mixture_is_the_expectation_of_its_ways():
     half, dense = timed(schedule=HALF).scheduled.ttft, timed().dense.ttft
     for one, reduced, full in zip(mixed, half, dense, strict=True):
         assert one == pytest.approx(reduced / 4 + 3 * full / 4)
-
-
-MODELS = ("llava-1.5-7b", "qwen2.5-vl-7b", "gemma3-4b", "qwen3-vl-30b-a3b", "deepseek-vl2-tiny")
-RUNNINGS = [
-    Running(runtime, attention, bits)
-    for runtime in ("eager", "graph")
-    for attention in ("eager", "sdpa", "flash")
-    for bits in (None, 8, 4)
-]
-
-
-@pytest.mark.parametrize("model", MODELS)
-def test_bounds_are_in_order(model):
-    drawn = random.Random(6)
-    for running in drawn.sample(RUNNINGS, 6):
-        peaks = Peaks(bf16=drawn.uniform(1, 3000), fp8=drawn.uniform(1, 6000))
-        where = device(peaks=peaks, bandwidth_gb_s=drawn.uniform(10, 9000))
-        workload = {"batch": drawn.randint(1, 99), "new_tokens": drawn.choice((1, 2, 99))}
-        found = timed(model, HALF, running, where, **workload)
-        for side in (found.dense, found.scheduled, found.text_only):
-            for lower, central, upper in bounded(side):
-                assert 0 <= lower <= central <= upper
-        gain = speed_up(found.dense.ttft, found.scheduled.ttft)
-        assert gain.lower <= gain.central <= gain.upper
-
-
-@pytest.mark.parametrize("model", MODELS)
-@pytest.mark.parametrize("better", ["peaks", "bandwidth_gb_s"])
-def test_a_faster_device_is_never_slower(model, better):
-    drawn = random.Random(7)
-    for running in drawn.sample(RUNNINGS, 4):
-        base, factor = drawn.uniform(10, 2000), drawn.uniform(1.01, 9)
-        slow = {"peaks": Peaks(bf16=base), "bandwidth_gb_s": base}
-        faster = {"peaks": Peaks(bf16=factor * base), "bandwidth_gb_s": factor * base}
-        before = timed(model, running=running, on=device(**slow), new_tokens=3)
-        fast = device(**(slow | {better: faster[better]}))
-        after = timed(model, running=running, on=fast, new_tokens=3)
-        pairs = zip(bounded(before.dense), bounded(after.dense), strict=True)
-        for slower, quicker in pairs:
-            assert all(q <= s * (1 + 1e-12) for q, s in zip(quicker, slower, strict=True))
-
-
-@pytest.mark.parametrize("model", MODELS)
-@pytest.mark.parametrize("attention", ["eager", "sdpa", "flash"])
-def test_fewer_tokens_never_take_the_device_longer(model, attention):
-    running = Running("graph", attention)
-    times = []
-    for keep in ("1", "0.9", "0.5", "0.25", "0.1"):
-        schedule = Schedule(stages=(Stage(first_layer=1, ratio=keep),))
-        times.append(timed(model, schedule, running, new_tokens=4).scheduled.device)
-    for more, fewer in pairwise(times):
-        assert all(f <= m * (1 + 1e-12) for f, m in zip(fewer, more, strict=True))
-
-
-def test_huge_requests_do_not_overflow():
-    found = timed(visual_tokens=10**7, batch=10**4, new_tokens=10**4, running=Running())
-    assert all(math.isfinite(value) for side in bounded(found.dense) for value in side)
-    # 10⁷ tokens of 10⁴ sequences: 2 · 10⁴ · n(n+1)/2 · 32 · 256 FLOP of attention in 32 layers
-    n = 10**7 + 64
-    attention = 32 * 2 * 10**4 * (n * (n + 1) // 2) * 32 * 256
-    assert found.dense.stages["prefill"].flops == pytest.approx(
-        attention + 2 * 10**4 * (32 * n * (4 * 4096**2 + 3 * 4096 * 11008) + 4096 * 32064)
-    )
 
 
 #: (source, text tokens, TFLOP/s, GB/s, fp8 TFLOP/s, measured ms). A whole prefill of LLaMA-7B.

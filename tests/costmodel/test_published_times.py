@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from vlm_tokencost.cli.latency_words import speed_up_notes
+from vlm_tokencost.costmodel.timing import Interval
 
 SCRIPT = Path(__file__).parents[2] / "benchmarks" / "latency_records.py"
 USUAL = {
@@ -131,6 +133,7 @@ def pairs_of(tmp_path, records):
     """Return the printed line of each method, and the sums by kind."""
     out = run(tmp_path, records).stdout
     table = out.split("| of like bounds |")[1].split("dropped:")[0].splitlines()
+    assert table[0].strip() == "inside these |"
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table if "→" in line]
     return rows, [line for line in table if line.startswith("- speed-ups of")]
 
@@ -143,25 +146,86 @@ DENSE = {**USUAL, "model": "LLaVA-1.5-7B", "setting": "sdpa", "gpu": "A100-80GB"
 def test_a_published_speed_up_stands_beside_its_interval(tmp_path):
     dense = {**DENSE, "prompt_tokens": 2940}
     rows, (line,) = pairs_of(tmp_path, [dense, {**dense, **PRUNED}])
-    ((index, model, device, what, tokens, _, measured, bounds, central, inside),) = rows
+    (row,) = rows
+    index, model, device, what, tokens, _, measured, bounds, central, inside, *alike = row
     assert (index, model, device) == ("1", "LLaVA-1.5-7B, VisionZip", "a100-80-sxm")
     assert (what, tokens) == ("prefill", "2940 → 220")
     assert float(measured) == 7.84  # 218 / 27.8
     least, most = (float(one) for one in bounds.split(" – "))
     assert least < float(central) < most
-    assert inside == "yes"
+    lower, upper = (float(one) for one in alike[0].split(" – "))
+    assert least < lower < upper < most
+    assert (inside, alike[1]) == ("yes", "yes")
     assert "1 of 1 inside (100.0%)" in line
-    assert line.endswith("; 1 between lower over upper and upper over lower")
+    assert "1 of 1 inside like bounds (100.0%)" in line
+    over = f"{7.84 / float(central):.2f}"
+    assert line.endswith(f"measured over central {over} to {over}")
 
 
 def test_speed_ups_outside_say_on_which_side(tmp_path):
     dense = {**DENSE, "prompt_tokens": 2940}
     records = [dense, {**dense, **PRUNED, "value": 80}, {**dense, **PRUNED, "value": 0.1}]
     rows, (line,) = pairs_of(tmp_path, records)
-    assert [row[-1] for row in rows] == ["no: less", "no: more"]
     # 2.7 is less than like bounds give, but between unlike ones; 2180 is beyond any.
-    assert "0 of 2 inside (0.0%)" in line
-    assert line.endswith("; 1 between lower over upper and upper over lower")
+    assert [row[-3] for row in rows] == ["yes", "no: more"]
+    assert [row[-1] for row in rows] == ["no: less", "no: more"]
+    assert "1 of 2 inside (50.0%)" in line
+    assert "0 of 2 inside like bounds (0.0%)" in line
+
+
+#: (source, model, device, format, quantity, baseline ms, {method and setting: (tokens, ms)}); the
+#: tables of papers as notes on them quote them.
+METHODS = [
+    (
+        "FastV README, latency of the first token",
+        ("LLaVA-1.5-13B", "A100-80GB", "fp16", "first_token_latency", 203),
+        {f"FastV K=2 R={r}%": (650, ms) for r, ms in ((25, 181), (50, 155), (75, 124))},
+    ),
+    (
+        "FastV README, 4 bits",
+        ("LLaVA-1.5-13B", "A100-80GB", "int4-weights", "first_token_latency", 308),
+        {f"FastV K=2 R={r}%": (650, ms) for r, ms in ((25, 277), (50, 275), (75, 245))},
+    ),
+    (
+        "arXiv 2412.04467, table 4",
+        ("LLaVA-NeXT-7B", "A800", "fp16", "prefill_time", 218),
+        {"VisionZip 160 visual tokens": (220, 27.8)},
+    ),
+    *(
+        (
+            f"CoIn, CVPR 2026, {quantity}",
+            ("LLaVA-NeXT-7B", "A100-80GB", "fp16", quantity, before),
+            {f"{name} 320 visual tokens": (380, ms) for name in ("VisionZip", "DivPrune", "CoIn")},
+        )
+        for quantity, before, ms in (("prefill_time", 233, 36), ("decode_time_per_token", 27, 21))
+    ),
+]
+
+
+def test_the_published_pairs_are_as_the_commands_say(tmp_path):
+    records = []
+    for source, (model, gpu, dtype, quantity, before), reduced in METHODS:
+        first = quantity == "first_token_latency"
+        usual = {**USUAL, "model": model, "gpu": gpu, "dtype": dtype, "quantity": quantity}
+        usual |= {"source": source, "grade": "B", "output_tokens": 1 if first else None}
+        usual["stage"] = "image encode + LLM prefill, eager" if first else "LLM"
+        note = None if first else "2880 nominal (about 2340 for a 640x480 COCO image)"
+        prompt = {"prompt_tokens": 650 if first else 2940, "prompt_tokens_note": note}
+        records.append({**usual, **prompt, "setting": "", "value": before})
+        for what, (tokens, ms) in reduced.items():
+            method, setting = what.split(" ", 1)
+            own = {"method": method, "setting": setting, "value": ms}
+            records.append({**usual, "prompt_tokens": tokens, "prompt_tokens_note": None, **own})
+    rows, (line,) = pairs_of(tmp_path, records)
+    assert len(rows) == 13
+    assert {row[-3] for row in rows} == {"yes"}
+    assert "13 of 13 inside (100.0%)" in line
+    assert "5 of 13 inside like bounds (38.5%)" in line
+    assert "measured over central 0.54 to 1.29" in line
+    some = Interval(1.0, 2.0, 3.0)
+    (said,) = speed_up_notes("end to end", some, some.scaled(0.5))
+    assert "the 13 with a method were 0.54 to 1.29 times" in said
+    assert "held only 5 of those 13" in said
 
 
 @pytest.mark.parametrize(

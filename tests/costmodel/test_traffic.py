@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 from vlm_tokencost.costmodel import Counting, Schedule, Stage, Workload, evaluate
+from vlm_tokencost.costmodel.kernels import Numbers
 from vlm_tokencost.costmodel.measured import PassRow, Widths, pass_bytes
 from vlm_tokencost.costmodel.traffic import (
-    Numbers,
     decode_kernels,
     prefill_kernels,
     selection_kernels,

@@ -6,6 +6,7 @@ from __future__ import annotations
 ONE_EACH = [
     "llava-1.5-7b",
     "llava-next-mistral-7b",
+    "llava-next-video-7b",
     "llava-onevision-7b",
     "internvl2-8b",
     "internvl3-8b",

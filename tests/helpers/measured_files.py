@@ -15,6 +15,15 @@ PASSES = {"add": 8192, "input_layernorm": 16384, "attn_rope": 24576, "mlp_act": 
 TOKENS = (1, 8, 64, 128, 512, 1024, 2048, 4096)
 #: An A100's dense peak in FLOP/s, and its bandwidth in bytes per second.
 PEAK, BANDWIDTH = 312e12, 2039e9
+#: The constants of `kernel_time`, by which most presets go.
+USUAL = {
+    "compute": 0.75,
+    "memory": 0.9,
+    "exponent": 1.5,
+    "launch_us": 6.0,
+    "elementwise_memory": 0.8,
+    "elementwise_launch_us": 2.5,
+}
 #: Constants that differ from every preset's.
 TRUE = {
     "compute": 0.6,

@@ -157,6 +157,16 @@ CONFIGS: dict[str, dict[str, Any]] = {
         "vision_feature_select_strategy": "default",
         "image_grid_pinpoints": [[336, 672], [672, 336], [672, 672], [1008, 336], [336, 1008]],
     },
+    "llava-next-video-7b": {
+        "model_type": "llava_next_video",
+        "vision_config": CLIP_VIT_L_14_336,
+        "text_config": VICUNA_7B,
+        "vision_feature_layer": -2,
+        "vision_feature_select_strategy": "default",
+        "image_grid_pinpoints": [[336, 672], [672, 336], [672, 672], [1008, 336], [336, 1008]],
+        "spatial_pool_mode": "average",
+        "spatial_pool_stride": 2,
+    },
     "llava-onevision-7b": {
         "model_type": "llava_onevision",
         "vision_config": SIGLIP_SO400M_14_384,

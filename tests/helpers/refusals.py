@@ -24,6 +24,15 @@ def refusal(call, *args, **kwargs) -> InvalidInput:
     return error
 
 
+def assert_one_sentence(result, *fragments):
+    """Check that a command refused: one sentence with these fragments, and nothing printed."""
+    assert (result.status, result.out) == (2, "")
+    assert result.err.startswith("error: ")
+    assert result.err.count("\n") == 1
+    for fragment in fragments:
+        assert fragment in result.err
+
+
 def named(value: object) -> str:
     """Name a case by what it is about."""
     if isinstance(value, type):

@@ -32,6 +32,8 @@ def figures_of(model_id: str) -> dict[str, Any]:
         return figures
     vision.update(hidden_size=32, intermediate_size=40, num_hidden_layers=5, num_attention_heads=2)
     vision["image_size"] = [112, 112] if kind == "internvl" else 56
+    if kind in ("llava_onevision", "llava_next_video"):
+        figures["video_token_id"] = 199
     if "image_grid_pinpoints" in figures:
         figures["image_grid_pinpoints"] = [[56, 112], [112, 56], [112, 112]]
     if kind in ("idefics3", "smolvlm"):

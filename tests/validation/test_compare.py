@@ -386,7 +386,6 @@ def test_before_the_connector_where_that_runs_or_changes_nothing() -> None:
             Counting(experts="all"),
             "prices another implementation than transformers'",
         ),
-        ("qwen3-vl-2b", Workload(frames=4), Counting(), "--frames 4 cannot be run"),
     ],
 )
 def test_what_no_run_does(

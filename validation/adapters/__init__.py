@@ -5,11 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ...costmodel import InvalidInput
-from .base import Adapter, Pixels, Ranking
+from .base import Adapter, Clip, Pixels, Ranking, no_video
 from .gemma3 import Gemma3Adapter
 from .idefics3 import Idefics3Adapter
 from .internvl import InternVLAdapter
-from .llava import LlavaAdapter, LlavaNextAdapter, LlavaOnevisionAdapter
+from .llava import (
+    LlavaAdapter,
+    LlavaNextAdapter,
+    LlavaNextVideoAdapter,
+    LlavaOnevisionAdapter,
+)
 from .mllama import MllamaAdapter
 from .paligemma import PaliGemmaAdapter
 from .qwen3_vl import Qwen3VLAdapter
@@ -18,11 +23,12 @@ from .qwen_vl import QwenVLAdapter
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-__all__ = ["ADAPTERS", "Adapter", "Pixels", "Ranking", "adapter_of"]
+__all__ = ["ADAPTERS", "Adapter", "Clip", "Pixels", "Ranking", "adapter_of", "no_video"]
 
 _CLASSES: tuple[type[Adapter], ...] = (
     LlavaAdapter,
     LlavaNextAdapter,
+    LlavaNextVideoAdapter,
     LlavaOnevisionAdapter,
     InternVLAdapter,
     QwenVLAdapter,

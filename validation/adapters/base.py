@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, TypeAlias, cast
 
 from ...costmodel import InvalidInput
 from ...costmodel.tokens.base import Size
@@ -19,20 +19,37 @@ if TYPE_CHECKING:
     from ..sequence import Tokens
 
 
-class Pixels(NamedTuple):
-    """Images of a batch as a model takes them.
+class Clip(NamedTuple):
+    """A video of each request, whose frames have one size.
 
     Attributes:
-        inputs: Keyword arguments of the model and of its `get_image_features`.
+        frames: Frames of one video.
+        newlines: Where the model puts learned newlines: after each "row" of each frame's tokens,
+            at the end of the "video", or "none".
+    """
+
+    frames: int
+    newlines: Literal["none", "row", "video"] = "none"
+
+
+class Pixels(NamedTuple):
+    """Images of a batch as a model takes them, or one video of each request.
+
+    Attributes:
+        inputs: Keyword arguments of the model and of its `get_image_features`, or of its
+            `get_video_features`.
         images: Sizes (height, width) of one request's images.
         crops: Per image, the patch grids (rows, columns) that pass the encoder, in order.
         batch: Requests.
+        clip: The video, whose size is the only one of `images` and whose frames, or pairs of
+            frames, are its crops; None for images.
     """
 
     inputs: dict[str, Any]
     images: tuple[Size, ...]
     crops: tuple[tuple[Size, ...], ...]
     batch: int
+    clip: Clip | None = None
 
     @property
     def crop_count(self) -> int:
@@ -77,6 +94,9 @@ class Adapter(ABC):
         text_before_images: Whether a prompt's images stand behind some of its text.
         slides: Whether layers may attend in sliding windows.
         crosses: Whether visual tokens are keys of cross-attention, outside the sequence.
+        takes_videos: Whether the driver can run the frames of a video.
+        pools_frames: Whether a frame's tokens are pooled before or behind the connector, so that
+            none can be left out before that.
     """
 
     model_types: ClassVar[tuple[str, ...]]
@@ -88,6 +108,8 @@ class Adapter(ABC):
     text_before_images: ClassVar[bool] = True
     slides: ClassVar[bool] = False
     crosses: ClassVar[bool] = False
+    takes_videos: ClassVar[bool] = False
+    pools_frames: ClassVar[bool] = False
 
     def __init__(self, model: PreTrainedModel) -> None:
         """Take a transformers model with a language-model head."""
@@ -145,17 +167,30 @@ class Adapter(ABC):
         crops: Sequence[Sequence[Size]],
         batch: int,
         generator: Generator,
+        clip: Clip | None = None,
     ) -> Pixels:
-        """Return random images; on `meta`, their shapes."""
-        pixels = Pixels({}, tuple(images), tuple(map(tuple, crops)), batch)
-        return pixels._replace(inputs=self.image_inputs(pixels, generator))
+        """Return random images, or frames; on `meta`, their shapes.
+
+        Raises:
+            InvalidInput: Frames of a family whose videos the driver does not run.
+        """
+        pixels = Pixels({}, tuple(images), tuple(map(tuple, crops)), batch, clip)
+        if clip is None:
+            return pixels._replace(inputs=self.image_inputs(pixels, generator))
+        if not self.takes_videos:
+            raise no_video(self.model.config.model_type, clip.frames)
+        return pixels._replace(inputs=self.video_inputs(pixels, generator))
 
     @abstractmethod
     def image_inputs(self, pixels: Pixels, generator: Generator) -> dict[str, Any]:
         """Return random images as `get_image_features` takes them; `pixels` has none yet."""
 
+    def video_inputs(self, pixels: Pixels, generator: Generator) -> dict[str, Any]:
+        """Return random frames as `get_video_features` takes them; `pixels` has none yet."""
+        raise NotImplementedError
+
     def features(self, pixels: Pixels) -> list[Tensor]:
-        """Return the visual tokens of each image, [batch, M_i, hidden_size].
+        """Return the visual tokens of each image, or of the video, [batch, M_i, hidden_size].
 
         Where the first layers add further features to them, those stand beside, in their order:
         [batch, M_i, (1 + layers) · hidden_size].
@@ -204,6 +239,11 @@ class Adapter(ABC):
         """The id that stands for a visual token, or for the image where those are keys."""
         return int(self.model.config.image_token_id)
 
+    @property
+    def placeholders(self) -> frozenset[int]:
+        """The ids that stand for a visual token of an image or of a video."""
+        return frozenset((self.placeholder,))
+
     def special_ids(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
         """Return the ids before an image and those after it."""
         return (), ()
@@ -222,7 +262,7 @@ class Adapter(ABC):
     def specials(self) -> frozenset[int]:
         """Return the ids that no text may hold."""
         before, after = self.special_ids()
-        return frozenset((*before, self.placeholder, *after))
+        return frozenset((*before, *self.placeholders, *after))
 
     def model_inputs(self, pixels: Pixels, ids: Tensor) -> dict[str, Any]:
         """Return the keyword arguments of the whole model for these ids."""
@@ -270,13 +310,13 @@ class Adapter(ABC):
         sizes = [len(of_one) * tokens for of_one in pixels.crops]
         return list(torch.split(joined, sizes, dim=1))
 
-    def unable(self, what: str) -> InvalidInput:
-        """Return the error for a schedule that the family cannot run."""
+    def unable(self, what: str, why: str = "") -> InvalidInput:
+        """Return the error for a schedule that the family cannot run; `why` or its obstacle."""
         return InvalidInput(
             "schedule",
             None,
-            f"cannot be run on {self.model.config.model_type}: {self.obstacle}, so nothing can "
-            f"{what}",
+            f"cannot be run on {self.model.config.model_type}: {why or self.obstacle}, so "
+            f"nothing can {what}",
             "choose a method that reduces after the connector or inside the LLM",
         )
 
@@ -289,3 +329,13 @@ class Adapter(ABC):
             return torch.empty(shape, device=device, dtype=self.model.dtype)
         numbers = torch.randn(shape, generator=generator)
         return numbers.to(device=device, dtype=self.model.dtype)
+
+
+def no_video(model_type: str, frames: int) -> InvalidInput:
+    """Return the error for frames of a family whose videos the driver does not run."""
+    return InvalidInput(
+        "--frames",
+        frames,
+        f"cannot be run: the driver takes no video of {model_type}",
+        "give images",
+    )

@@ -16,12 +16,16 @@ if TYPE_CHECKING:
 
     from ..attention import Seen
 
+#: An id of the text around frames.
+_TEXT = 0
+
 
 class Idefics3Adapter(CropAdapter):
     """Vocabulary tokens stand before each tile and behind each row of tiles."""
 
     model_types: ClassVar[tuple[str, ...]] = ("idefics3", "smolvlm")
     connector_joins_neighbours: ClassVar[bool] = True
+    takes_videos: ClassVar[bool] = True
 
     @property
     def decoder(self) -> Any:
@@ -42,6 +46,10 @@ class Idefics3Adapter(CropAdapter):
         """Return the tiles of each request."""
         tiles = super().image_inputs(pixels, generator)["pixel_values"]
         return {"pixel_values": tiles.unflatten(0, (pixels.batch, pixels.crop_count))}
+
+    def video_inputs(self, pixels: Pixels, generator: Generator) -> dict[str, Any]:
+        """Return frames, which the model takes for tiles."""
+        return self.image_inputs(pixels, generator)
 
     def features(self, pixels: Pixels) -> list[Tensor]:
         """Return the tiles' tokens, joined per image.
@@ -69,10 +77,16 @@ class Idefics3Adapter(CropAdapter):
         return (fake, tile), (newline, whole)
 
     def image_ids(self, pixels: Pixels, image: int, tokens: int) -> list[int]:
-        """Return the tiles row by row, then the whole image."""
+        """Return the tiles row by row, then the whole image; of a video, frame by frame.
+
+        SmolVLM's processor tells the length of a video in about 32 tokens, and of each frame, which
+        it does not cut into tiles, the time in about 10. One id stands for all of the text.
+        """
         (fake, tile), (newline, whole) = self.special_ids()
         crops = len(pixels.crops[image])
         visual = [self.placeholder] * (tokens // crops)
+        if pixels.clip is not None:
+            return [_TEXT] * 32 + ([_TEXT] * 10 + [fake, whole, *visual, fake]) * crops
         ids: list[int] = []
         if crops > 1:
             rows, columns = self._grid(pixels.images[image], crops - 1)

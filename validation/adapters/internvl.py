@@ -9,10 +9,13 @@ from .base import Pixels, Ranking
 from .crops import CropAdapter, rankings_of_crops
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Generator, Tensor
     from torch.nn import Module
 
     from ..attention import Seen
+
+#: An id of the text around frames.
+_TEXT = 0
 
 
 class InternVLAdapter(CropAdapter):
@@ -21,6 +24,7 @@ class InternVLAdapter(CropAdapter):
     model_types: ClassVar[tuple[str, ...]] = ("internvl",)
     connector_joins_neighbours: ClassVar[bool] = True
     has_class_token: ClassVar[bool] = True
+    takes_videos: ClassVar[bool] = True
 
     @property
     def encoder_layers(self) -> tuple[Any, ...]:
@@ -32,6 +36,26 @@ class InternVLAdapter(CropAdapter):
         """Attention of the last block."""
         attention: Module = self.encoder_layers[-1].attention
         return attention
+
+    def video_inputs(self, pixels: Pixels, generator: Generator) -> dict[str, Any]:
+        """Return frames, which the model takes for tiles."""
+        return self.image_inputs(pixels, generator)
+
+    def image_ids(self, pixels: Pixels, image: int, tokens: int) -> list[int]:
+        """Return an image's tokens; of a video, frame by frame, with its number before it.
+
+        "Frame12: " has the tokens "Frame", ":", " " and one for each digit; a newline stands
+        between frames. One id stands for all of the text.
+        """
+        if pixels.clip is None:
+            return super().image_ids(pixels, image, tokens)
+        frames = pixels.clip.frames
+        own = super().image_ids(pixels, image, tokens // frames)
+        ids: list[int] = []
+        for number in range(1, frames + 1):
+            newline = [_TEXT] if number > 1 else []
+            ids += [*newline, *[_TEXT] * (3 + len(str(number))), *own]
+        return ids
 
     def features(self, pixels: Pixels) -> list[Tensor]:
         """Return the tiles' tokens, joined per image."""

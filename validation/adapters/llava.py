@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -91,8 +92,60 @@ class LlavaNextAdapter(LlavaAdapter):
         return {**super().image_inputs(pixels, generator), "image_sizes": sizes}
 
 
-class LlavaOnevisionAdapter(LlavaNextAdapter):
-    """LLaVA-OneVision: as LLaVA-NeXT, with SigLIP; several images give base crops alone."""
+class LlavaNextVideoAdapter(LlavaNextAdapter):
+    """LLaVA-NeXT-Video: images as LLaVA-NeXT; frames of a video are averaged before the MLP."""
+
+    model_types = ("llava_next_video",)
+    takes_videos: ClassVar[bool] = True
+    pools_frames: ClassVar[bool] = True
+
+    def video_inputs(self, pixels: Pixels, generator: Generator) -> dict[str, Any]:
+        """Return the frames of each request."""
+        frames = CropAdapter.image_inputs(self, pixels, generator)["pixel_values"]
+        return {"pixel_values_videos": frames.unflatten(0, (pixels.batch, pixels.crop_count))}
+
+    def features(self, pixels: Pixels) -> list[Tensor]:
+        """Return the visual tokens of each image, or of the video."""
+        if pixels.clip is None:
+            return super().features(pixels)
+        output = self.base.get_video_features(**pixels.inputs, return_dict=True)
+        return [output.pooler_output]
+
+    @property
+    def placeholders(self) -> frozenset[int]:
+        """<image> and <video>."""
+        config = self.model.config
+        return frozenset((int(config.image_token_id), int(config.video_token_id)))
+
+    def image_ids(self, pixels: Pixels, image: int, tokens: int) -> list[int]:
+        """Return the placeholders of an image, or of the video."""
+        if pixels.clip is None:
+            return super().image_ids(pixels, image, tokens)
+        return [int(self.model.config.video_token_id)] * tokens
+
+    def tower_states(self, pixels: Pixels) -> Tensor:
+        """Return the feature layer's hidden states of all crops, or of all frames."""
+        if pixels.clip is None:
+            return super().tower_states(pixels)
+        frames = {"pixel_values": pixels.inputs["pixel_values_videos"].flatten(0, 1)}
+        return super().tower_states(pixels._replace(inputs=frames))
+
+    def rankings(
+        self, pixels: Pixels, states: Sequence[Tensor], seen: Sequence[Seen], score: Any
+    ) -> Iterator[Ranking]:
+        """Yield one ranking of crops; tokens of frames have no patches of their own."""
+        if pixels.clip is not None:
+            what = "rank tokens by the encoder's attention"
+            raise self.unable(what, "its frames are pooled")
+        yield from super().rankings(pixels, states, seen, score)
+
+
+class LlavaOnevisionAdapter(LlavaNextVideoAdapter):
+    """LLaVA-OneVision: as LLaVA-NeXT, with SigLIP; several images give base crops alone.
+
+    Frames of a video are pooled behind the connector: with one newline behind all of them as
+    transformers does, or with one behind every row as LLaVA-Video's own code does.
+    """
 
     model_types = ("llava_onevision",)
 
@@ -102,3 +155,26 @@ class LlavaOnevisionAdapter(LlavaNextAdapter):
 
         several = torch.tensor([len(pixels.images)] * pixels.batch)
         return {**super().image_inputs(pixels, generator), "batch_num_images": several}
+
+    def features(self, pixels: Pixels) -> list[Tensor]:
+        """Return the visual tokens of each image, or of the video, newlines included."""
+        if pixels.clip is not None and pixels.clip.newlines == "row":
+            return [self._with_newlines(pixels)]
+        return super().features(pixels)
+
+    def _with_newlines(self, pixels: Pixels) -> Tensor:
+        """Return frames that are pooled as LLaVA-Video does, [batch, M, hidden_size].
+
+        Means of 2×2 tokens, what is left over at the edge being cut off, and a newline behind
+        every row of every frame. Source: LLaVA-VL/LLaVA-NeXT llava_arch.py, get_2dPool with
+        "average" and the newline position "grid".
+        """
+        import torch
+
+        tokens = self.connect(self.tower_states(pixels))
+        frames, count, width = tokens.shape
+        side = math.isqrt(count)
+        squares = tokens.reshape(frames, side, side, width).permute(0, 3, 1, 2)
+        rows = torch.nn.functional.avg_pool2d(squares, 2).permute(0, 2, 3, 1)
+        newlines = self.base.image_newline.to(rows).expand(*rows.shape[:2], 1, width)
+        return torch.cat([rows, newlines], dim=2).reshape(pixels.batch, -1, width)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from .base import Pixels
@@ -9,6 +10,9 @@ from .qwen_vl import QwenVLAdapter
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+#: An id of the text around frames.
+_TEXT = 0
 
 
 class Qwen3VLAdapter(QwenVLAdapter):
@@ -21,20 +25,27 @@ class Qwen3VLAdapter(QwenVLAdapter):
         """The patch merger and those of the tapped layers."""
         return (self.connector, *self.tower.deepstack_merger_list)
 
-    def features(self, pixels: Pixels) -> list[Tensor]:
-        """Return the merged tokens of each image, those of the tapped layers beside them."""
-        import torch
+    def image_ids(self, pixels: Pixels, image: int, tokens: int) -> list[int]:
+        """Return an image's tokens; of a video, pair by pair, a timestamp before each.
 
-        prepared = {
-            **pixels.inputs,
-            **self._patch_positions(pixels),
-            **self._interpolation(pixels),
-        }
-        output = self.base.get_image_features(**prepared, return_dict=True)
-        layers = (output.pooler_output, *output.deepstack_features)
-        parts = [torch.cat(tokens, dim=-1) for tokens in zip(*layers, strict=True)]
-        images = len(pixels.images)
-        return [torch.stack(parts[image::images]) for image in range(images)]
+        The timestamp "<12.2 seconds>" has the tokens "<", ".", "2", " seconds", ">" and one for
+        each digit of the whole seconds; frames are half a second apart, pairs a second. The chat
+        template's own start and end stand around all. One id stands for all of the text.
+        """
+        if pixels.clip is None:
+            return super().image_ids(pixels, image, tokens)
+        (start,), (end,) = self.special_ids()
+        pairs = len(pixels.crops[image])
+        video = [int(self.model.config.video_token_id)] * (tokens // pairs)
+        ids = [start]
+        for second in range(pairs):
+            ids += [_TEXT] * (5 + len(str(second))) + [start, *video, end]
+        return [*ids, end]
+
+    def _layers(self, pixels: Pixels) -> list[Sequence[Tensor]]:
+        """Return the merged tokens of each image, then those of the tapped layers."""
+        output = self._run(pixels, {**self._patch_positions(pixels), **self._interpolation(pixels)})
+        return [output.pooler_output, *output.deepstack_features]
 
     def _interpolation(self, pixels: Pixels) -> dict[str, Any]:
         """Return where each patch lies in the table of positions, prepared on the host."""
@@ -42,7 +53,7 @@ class Qwen3VLAdapter(QwenVLAdapter):
 
         tower, device = self.tower, self.model.device
         indices, weights = get_vision_interpolation_indices_and_weights(
-            pixels.inputs["image_grid_thw"],
+            self._grids(pixels),
             num_grid_per_side=tower.num_grid_per_side,
             mode=tower.interpolation_mode,
             align_corners=tower.interpolation_align_corners,

@@ -9,7 +9,7 @@ from ...costmodel import InvalidInput, MissingExtra, Model
 from .gemma import gemma3, paligemma
 from .idefics3 import idefics3
 from .internvl import internvl
-from .llava import llava, llava_next, llava_onevision
+from .llava import llava, llava_next, llava_next_video, llava_onevision
 from .mllama import mllama
 from .qwen3_vl import qwen3_vl
 from .qwen_vl import qwen2_5_vl, qwen2_vl
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 FAMILIES: dict[str, Callable[[Model], dict[str, Any]]] = {
     "llava": llava,
     "llava_next": llava_next,
+    "llava_next_video": llava_next_video,
     "llava_onevision": llava_onevision,
     "internvl": internvl,
     "qwen2_vl": qwen2_vl,

@@ -1,4 +1,4 @@
-"""LLaVA-1.5, LLaVA-NeXT and LLaVA-OneVision: a tower over crops, a two-layer MLP, any decoder."""
+"""LLaVA-1.5, LLaVA-NeXT, its video model, LLaVA-OneVision: crops, a two-layer MLP, any decoder."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from ...costmodel import Model
 from ...costmodel.connectors.linear import LinearStage
 from ...costmodel.tokens.anyres import AnyresRule
 from ...costmodel.tokens.fixed import FixedRule
+from ...costmodel.tokens.frames import FramesVideo
 from .parts import (
     crop_encoder_config,
     decoder_config,
@@ -32,6 +33,17 @@ def llava_next(model: Model) -> dict[str, Any]:
         **_llava(model, rule.crop_size),
         **special_tokens(model, "image_token_index"),
         "image_grid_pinpoints": [list(canvas) for canvas in rule.resolutions],
+    }
+
+
+def llava_next_video(model: Model) -> dict[str, Any]:
+    """Return the figures of LLaVA-NeXT-Video: as LLaVA-NeXT, frames averaged before the MLP."""
+    video = require_rule(model, AnyresRule).video
+    return {
+        **llava_next(model),
+        **special_tokens(model, "image_token_index", "video_token_index"),
+        "spatial_pool_mode": "average",
+        "spatial_pool_stride": video.pool if isinstance(video, FramesVideo) else 1,
     }
 
 

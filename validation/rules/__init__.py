@@ -13,7 +13,7 @@ from .base import Rule, Stage, split, without_class_token
 from .before import DivPrune, ToMe, VisionZip
 from .decoder import FastV, PyramidDrop, SparseVLM
 
-__all__ = ["RULES", "Rule", "Stage", "has_reducer", "rule_of", "split", "without_class_token"]
+__all__ = ["RULES", "Rule", "Stage", "not_run", "rule_of", "split", "without_class_token"]
 
 #: The rules, by the name that a schedule gives them, or its description.
 RULES: dict[str, type[Rule]] = {
@@ -36,7 +36,7 @@ def rule_of(reduction: Reduction, adapter: Adapter) -> Rule:
     """Return the rule of a reduction's `selection`.
 
     A described rule without a reducer leaves evenly spaced tokens, as a schedule without a rule
-    does; `has_reducer` tells.
+    does; `not_run` tells.
 
     Raises:
         InvalidInput: A name that no rule has.
@@ -50,6 +50,8 @@ def rule_of(reduction: Reduction, adapter: Adapter) -> Rule:
     return RULES[name](adapter, *amounts)
 
 
-def has_reducer(name: str) -> bool:
-    """Return whether a rule's own products can be run."""
-    return name in RULES
+def not_run(name: str) -> str | None:
+    """Return which of a rule's products no run has; None where all can be run."""
+    if name not in RULES:
+        return f"the reducer of {name}"
+    return f"what {name} computes in decode forwards" if RULES[name].chooses_in_decoding else None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
+from ..activity import nested
 from ..adapters import Adapter, Pixels
 from ..attention import Seen
 from ..prompt import Visual
@@ -25,6 +26,8 @@ class Stage(NamedTuple):
         mask: The mask that the layer would be handed; None for causal attention without one.
         seen: Queries and keys of the layer before, if the rule watches it.
         left: Visual tokens to go on with.
+        entered: Length of the sequence that entered layer 0, where layers leave out tokens that
+            come back: what stays is then part of what stays for larger amounts.
     """
 
     layer: tuple[int, Any]
@@ -33,6 +36,7 @@ class Stage(NamedTuple):
     mask: Tensor | None
     seen: Seen | None
     left: int
+    entered: int | None = None
 
 
 class Rule:
@@ -44,12 +48,19 @@ class Rule:
             place in the image keep theirs.
         ranks_in_encoder: Whether `after_connector` takes the place of `compress`.
         ranks_in_sequence: Whether it ranks visual tokens by attention of the LLM's own sequence.
+        chooses_in_decoding: Whether it has products of its own in decode forwards, which do not
+            run.
+        interposes_at: The layer before which `before_layer` changes the sequence; None for none.
+        text: The requests' text ids [batch, N], which the driver sets.
     """
 
     watches_layer_before: ClassVar[bool] = False
     renumbers: ClassVar[bool] = False
     ranks_in_encoder: ClassVar[bool] = False
     ranks_in_sequence: ClassVar[bool] = False
+    chooses_in_decoding: ClassVar[bool] = False
+    interposes_at: ClassVar[int | None] = None
+    text: Tensor | None = None
 
     def __init__(self, adapter: Adapter, extra: int = 0, learned: int = 0) -> None:
         """Take the family that the rule runs on.
@@ -66,7 +77,13 @@ class Rule:
 
     def stage(self, at: Stage) -> Tokens:
         """Return the sequence that goes on."""
+        if at.entered is not None:
+            return at.tokens.keep(nested(at.tokens, at.left, at.entered))
         return at.tokens.keep(spaced(at.tokens, at.left))
+
+    def before_layer(self, tokens: Tokens) -> Tokens:
+        """Return the sequence that enters layer `interposes_at`, or the last of fewer layers."""
+        return tokens
 
     def compress(self, tokens: Tokens, count: int) -> Tokens:
         """Return the sequence that enters layer 0 with `count` visual tokens.

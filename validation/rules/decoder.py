@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from ..projections import heads as _heads
+from ..projections import rotated as _rotated
 from ..sequence import TEXT, VISUAL, Merged, Tokens
 from .base import Rule, Stage
 
@@ -122,32 +123,6 @@ def _first_of(*masks: Tensor) -> Tensor:
     for mask in reversed(preferred):
         left = torch.where(mask.any(dim=1, keepdim=True), mask, left)
     return left
-
-
-def _heads(states: Tensor, attention: Any, which: str) -> Tensor:
-    """Project states to queries ("q") or keys ("k") with their norm, if any: [B, h, n, d_h].
-
-    The weights are used without calling their module, so that no counter books it there.
-    """
-    from torch.nn.functional import linear
-
-    projection = getattr(attention, f"{which}_proj")
-    projected = linear(states, projection.weight, projection.bias)
-    heads: Tensor = projected.view(*states.shape[:-1], -1, attention.head_dim).transpose(1, 2)
-    norm = getattr(attention, f"{which}_norm", None)
-    return heads if norm is None else norm(heads)
-
-
-def _rotated(attention: Any, heads: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
-    """Apply rotary tables with the family's own function."""
-    family = sys.modules[type(attention).__module__]
-    rotated: Tensor
-    if hasattr(family, "apply_multimodal_rotary_pos_emb"):  # Qwen-VL before transformers 5.23
-        sections = attention.config.rope_parameters["mrope_section"]
-        rotated, _ = family.apply_multimodal_rotary_pos_emb(heads, heads, cosine, sine, sections)
-    else:
-        rotated, _ = family.apply_rotary_pos_emb(heads, heads, cosine, sine)
-    return rotated
 
 
 def _last_row(mask: Tensor | None) -> Tensor | None:

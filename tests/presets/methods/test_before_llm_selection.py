@@ -87,7 +87,8 @@ IDEAL = {
     # 31 patches against the 575 others
     "llava-prumerge": (ROW + 31 * 1024 * 575, 2, 0, 0),
     "llava-prumerge-plus": (ROW + 143 * 1024 * 575, 2, 0, 0),
-    "hired": (2 * ROW, 2, 0, 0),
+    # one crop: nothing to share, no early layer
+    "hired": (ROW, 1, 0, 0),
     "dart": (576 * D * 8, 8, 0, 0),
     "fastervlm": (ROW, 1, 0, 0),
     "vispruner": (ROW + ROUNDS, 1 + 56, 0, 0),
@@ -98,7 +99,7 @@ IDEAL = {
         + 768**2
         + 576 * 1024 * 768
         + 576 * 768
-        + 576 * sum(range(128)),
+        + 576 * sum(range(127)),
         128,
         0,
         CLIP_WEIGHTS,
@@ -106,19 +107,18 @@ IDEAL = {
     # 16 runs of 36
     "holov": (ROW + 16 * 36 * 36 * D, 2, 0, 0),
     "scope": (ROW + 576 * 1024 * 576, 64, 0, 0),
-    # text against projected tokens, encoder features against one another
+    # text against projected tokens, encoder features of a crop against one another
     "mmtok": (64 * D * 576 + 576 * 1024 * 576, 64, 0, 0),
     # one graph: five steps of 576²
     "g-prune": (576 * D * 576 + 5 * 576**2, 5, 0, 0),
     # 48 kept, 16 targets that 512 are merged into, in three rounds
     "visiontrim": (
         FULL
-        + 576 * 1024 * 9
         + text_tower(64)
         + 64 * 768**2
-        + 576 * 1024 * 768
+        + 528 * 1024 * 768
         + 528 * 768 * 64
-        + 3 * (16 * 1024 * 768 + 16 * 768 * 64 + 512 * 64 * 16 + 512 * 16 * 1024),
+        + 3 * (16 * 1024 * 768 + 16 * 768 * 64 + 512 * 64 * 16),
         4,
         0,
         CLIP_WEIGHTS,
@@ -134,7 +134,8 @@ IDEAL = {
         + D**2,
         5,
         0,
-        4 * (4 * D**2 + 3 * D * M + 2 * D) + 4 * 1024**2,
+        # biases of four projections, two norms of two, one query
+        4 * (4 * D**2 + 3 * D * M + 2 * D) + 4 * 1024**2 + (4 + 4 + 1) * 1024,
     ),
     # scorer; 9 + 64 tokens and the patches to half width; two attentions of nine queries; back
     "flashsloth": (
@@ -179,21 +180,27 @@ RELEASED = {
     # queries and keys of all 640 tokens
     "hawk": (640 * D * 2 * D + 64 * 576 * D, 1, 32 * 64 * 576),
     "aot": (IDEAL["aot"][0] - 2 * ROW, 400, MAP),
+    # a row of the factor behind the last choice
+    "cdpruner": (IDEAL["cdpruner"][0] + 576 * 127, 128, 0),
     # full attention in a single head of 1024; patch by patch
     "llava-prumerge": (FULL + 31 * 1024 * 575, 31, 577**2),
     "llava-prumerge-plus": (FULL + 143 * 1024 * 575, 143, 577**2),
-    "hired": (2 * FULL, 2, 2 * MAP),
+    "hired": (FULL, 1, MAP),
     "fastervlm": (0, 1, MAPS),
     "vispruner": (ROUNDS, 57, MAPS),
     "holov": (16 * 36 * 36 * D, 16, MAPS),
     "scope": (576 * 1024 * 576, 64, MAPS),
     # A², A⁴ and A⁵, and a row through the last
     "g-prune": (576 * D * 576 + 3 * 576**3 + 576**2, 4, 0),
-    # patches and similarities again: once, and in each round
+    # distances and projections of all patches, which nothing uses; similarities again: once, and
+    # in each round; sums as products
     "visiontrim": (
         IDEAL["visiontrim"][0]
         - FULL
-        + 528 * (1024 * 768 + 768 * 64)
+        + 576 * 1024 * 9
+        + 576 * 1024 * 768
+        + 528 * 768 * 64
+        + 3 * 512 * 16 * 1024
         + 3 * (512 * 1024 * 768 + 16 * 768 * 64 + 512 * 768 * 64),
         576 + 4,
         MAPS,
@@ -240,19 +247,71 @@ def test_crops_are_compared_within_themselves():
     # five crops of 576 patches and 577 tokens
     assert macs("fastervlm", NEXT) == 5 * ROW
     assert macs("hired", NEXT, "released") == 2 * 5 * FULL
+    assert macs("hired", NEXT) == (5 + 1) * ROW  # the early row of the whole image alone
     assert macs("scope", NEXT) == 5 * (ROW + 576 * 1024 * 576)
     # runs of the whole sequence: 2880/16 = 180
     assert macs("holov", NEXT) == 5 * ROW + 16 * 180 * 180 * D
     # 32 of each crop: 16 by attention, 544 others become 16 in 68 rounds
     rounds = sum(((16 + 8 * j) // 2) ** 2 for j in range(1, 69))
     assert macs("vispruner", NEXT, budget=160) == 5 * (ROW + 1024 * rounds)
-    # similarities of 2880 tokens in five blocks, 31 + 30 + … rows of the Cholesky factor in each
+    # similarities of 2880 tokens in five blocks, 30 + 29 + … rows of the Cholesky factor in each
     relevance = text_tower(77) + 768**2 + 2880 * 1024 * 768 + 2880 * 768
-    blocks = 5 * (576 * 576 * D + 576 * sum(range(32)))
+    blocks = 5 * (576 * 576 * D + 576 * sum(range(31)))
     assert macs("cdpruner", NEXT, budget=160) == blocks + relevance
+    # encoder features of each crop against one another
+    assert macs("mmtok", NEXT) == 2880 * (64 * D + 576 * 1024)
     # overview and tiles are a graph each
     graphs = (576**2 + 2304**2) * D + 5 * (576**2 + 2304**2)
     assert macs("g-prune", NEXT) == graphs
+
+
+def rounds(tokens, kept):
+    """Pairs of tokens that VisPruner's rounds compare in one crop."""
+    last, left, pairs = kept - kept // 2, tokens - kept // 2, 0
+    while left > last:
+        pairs += ((left + 1) // 2) * (left // 2)
+        left -= min(8, left - last)
+    return pairs
+
+
+@pytest.mark.parametrize("budget", [64, 65, 101, 128, 300, 575, 576])
+def test_rounds_of_eight_and_what_is_left(budget):
+    assert macs("vispruner", budget=budget) == ROW + 1024 * rounds(576, budget)
+
+
+def test_rounds_behind_a_connector_that_merges():
+    # 1521 tokens of width 3584, of 6084 patches of 16 heads of 80; 128 stay
+    assert macs("vispruner", QWEN) == 6084**2 * 1280 + 3584 * rounds(1521, 128)
+    # three tiles of 256 tokens of width 4096, each of 1025 encoder tokens; 128 of each stay
+    tiles = macs("vispruner", "internvl2.5-8b", images=["448x896"])
+    assert tiles == 3 * (1025 * 1024 + 4096 * rounds(256, 128))
+
+
+def test_prumerge_behind_a_connector_that_merges():
+    # 83 of 1521 tokens, whose keys are compared with 1520 others
+    assert macs("llava-prumerge", QWEN) == 6084**2 * 1280 + 83 * 1520 * 1280
+
+
+def test_runs_that_differ_by_one():
+    # 1521 = 15 · 95 + 96 tokens
+    assert macs("holov", QWEN) == 6084**2 * 1280 + (15 * 95**2 + 96**2) * 3584
+
+
+def test_images_of_different_sizes_are_ranked_each_in_itself():
+    # 32×32 and 32×64 patches, 16 heads of 80
+    images = ["448x448", "448x896"]
+    assert macs("fastervlm", QWEN, images=images) == (1024**2 + 2048**2) * 1280
+
+
+def test_every_crop_keeps_as_many():
+    # a quarter of 576 tokens of five crops, separators left aside
+    assert asked("fastervlm", NEXT).scheduled.entering_visual_tokens == 5 * 144
+    # 0.167 of them, then a third of all; 480 others are compared with 96 in each crop
+    vscan = asked("vscan", NEXT)
+    assert vscan.scheduled.visual == (480,) * 16 + (160,) * 16
+    row = D * D + (480 + 64) * (D * D + D)  # query, keys and row of layer 16
+    assert worked(vscan).flops == 2 * (2 * 5 * ROW + 5 * 480 * 96 * D + row)
+    assert refusal(lambda: asked("fastervlm", NEXT, budget=721)).way_out == "give 720 or 725"
 
 
 def test_encoder_without_a_class_token_scores_every_pair():

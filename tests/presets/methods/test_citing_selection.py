@@ -29,11 +29,12 @@ def worked(report: Report, selection="ideal"):
 WORK = {
     # text rows of one layer over all tokens
     "eventprune": (64 * 576 * 4096, 3, 32 * 64 * 576, 0),
-    # a scorer 1024 → 512 → 1; 54 tokens enter, 5 of them diverse; text rows over the 54 in layer 12
+    # a scorer 1024 → 512 → 1; 54 tokens enter, 5 of them diverse: 576 − 49 others against 49 and
+    # four of the five; text rows over 54 + 64 tokens in layer 12
     "learnpruner": (
-        576 * 1024 * 512 + 576 * 512 + 576 * 1024 * 5 + 64 * 54 * 4096,
+        576 * 1024 * 512 + 576 * 512 + 527 * 1024 * 53 + 64 * 118 * 4096,
         2 + 5,
-        32 * 64 * 54,
+        32 * 64 * 118,
         1024 * 512 + 512 + 512 + 1,  # 0.53 M
     ),
     # a pooled question through a million weights; eight neighbours in the encoder's features
@@ -43,8 +44,8 @@ WORK = {
     "sppruner": (576 * 4096 * 64 + 576 * 4096 * 9, 3, 576 * 64, 0),
     # n·d·min(n, d), then four vectors there and back, then 512 dropped against 64 kept
     "lrcp": (576 * 4096 * 576 + 576 * 4096 * 2 * 4 + 512 * 4096 * 64, 3, 0, 0),
-    # text rows; two sets of 0.8 · 128 = 102 tokens
-    "coast": (64 * 576 * 4096 + 576 * 4096 * 2 * 102, 3, 32 * 64 * 576, 0),
+    # text rows over 640 tokens; 576 − 102 against ⌊0.8 · 128⌋ = 102 anchors and a mean
+    "coast": (64 * 640 * 4096 + (576 - 102) * 4096 * (102 + 1), 3, 32 * 64 * 640, 0),
     # windows of 4 patches: 4d² + 2·4·d; 144 patches through 4096 → 16384 → 1024
     "llava-uhd-v4": (
         576 * (4 * 1024**2 + 8 * 1024) + 144 * 16384 * (4096 + 1024),

@@ -41,27 +41,30 @@ PRODUCTS = {
     ("dynamic-llava", LLAVA, 0, "ideal"): 576 * D * 512
     + 2 * (4 * 576 * 512**2 + 2 * 576**2 * 512 + 2 * 576 * 512 * 2048)
     + 576 * (512 * 256 + 256 * 128 + 128 * 2),
-    # n·d·min(n, d) of a decomposition, one row, 64 merged tokens against 128
-    ("tokencarve", LLAVA, 0, "ideal"): 576 * D * 576 + 640 * D + 64 * 128 * D,
-    ("tokencarve", LLAVA, 0, "released"): 576 * D * 576 + 64 * 128 * D,
+    # n·d·min(n, d) of a decomposition, one row, the lower 96 of 192 against the upper
+    ("tokencarve", LLAVA, 0, "ideal"): 576 * D * 576 + 640 * D + 96 * 96 * D,
+    ("tokencarve", LLAVA, 0, "released"): 576 * D * 576 + 96 * 96 * D,
     # 64 windows of 9 · 9 pairs, the class token's row, text rows at 576 and thrice at 29 tokens
     ("mustdrop", LLAVA, 0, "ideal"): 64 * 81 * 1024 + 577 * 1024 + 64 * (576 + 3 * 29) * D,
     ("mustdrop", LLAVA, 0, "released"): 64 * 81 * 1024,
     # 16 second frames and 7 third ones of 196 tokens
     ("dycoke", VIDEO, 32, "ideal"): 23 * 196 * OV,
     # neighbours, distances in every second frame, encoder attention, a row, 320 against 320
-    ("holitom", VIDEO, 32, "ideal"): 6273 * OV
+    ("holitom", VIDEO, 32, "ideal"): 31 * 196 * OV
     + 3136 * OV * 196
     + 32 * 729 * 729 * 1152
     + (640 + 64) * OV
     + 320 * 320 * OV,
-    ("holitom", VIDEO, 32, "released"): 6273 * OV + 3136 * OV * 196 + 320 * 320 * OV,
+    ("holitom", VIDEO, 32, "released"): 31 * 196 * OV + 3136 * OV * 196 + 320 * 320 * OV,
     # 16 · 16 frame means, scenes of four, 144 patches a frame, 64 text rows over 933 tokens
     ("prunevid", NEXT, 16, "ideal"): 16 * 16 * D + 2304 * 4 * D + 2304 * 144 * D + 64 * 933 * D,
-    ("framefusion", VIDEO, 32, "ideal"): 6273 * OV,
-    # 98² + 49² cosines of a frame are 61 for each token; maps before seven layers, a step each
-    ("aim", VIDEO, 32, "ideal"): 6273 * 61 * OV + sum((b + 64) ** 2 * (OV + 1) for b in AIM),
-    ("aim", VIDEO, 32, "released"): 6273 * 61 * OV + sum((b + 64) ** 2 for b in AIM),
+    # 31 of 32 frames have one before them
+    ("framefusion", VIDEO, 32, "ideal"): 31 * 196 * OV,
+    # 98² and 49² cosines of a frame; maps before seven layers, five steps in each of 28 heads
+    ("aim", VIDEO, 32, "ideal"): 32 * (98 * 98 + 49 * 49) * OV
+    + sum((b + 64) ** 2 * (OV + 5 * 28) for b in AIM),
+    ("aim", VIDEO, 32, "released"): 32 * (98 * 98 + 49 * 49) * OV
+    + sum((b + 64) ** 2 * 5 * 28 for b in AIM),
     # 64 of 640 tokens probe all in each of 32 layers; keys of 288 others are projected for them
     ("zipvl", LLAVA, 0, "ideal"): 32 * 64 * 640 * D + 32 * 288 * D * D,
     # at 576, 169 and 50 tokens: text and visual rows, and four means to d channels
@@ -108,7 +111,7 @@ FOOTPRINTS = {
     ("holitom", VIDEO, 32, "released"): (3 + 320, 16 * 32 * 729**2),
     ("prunevid", NEXT, 16, "ideal"): (4, 0),
     ("framefusion", VIDEO, 32, "ideal"): (1, 0),
-    ("aim", VIDEO, 32, "released"): (2 * 7, 28 * 1632**2),
+    ("aim", VIDEO, 32, "released"): (6 * 7, 28 * 1632**2),
     ("st3", LLAVA, 0, "ideal"): (30, 0),
     ("zipvl", LLAVA, 0, "ideal"): (32, 0),
     ("atp-llava", LLAVA, 0, "ideal"): (3, 0),

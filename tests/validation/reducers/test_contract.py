@@ -9,10 +9,15 @@ from typing import Any
 import pytest
 from vlm_tokencost.validation.counters import count_flops
 from vlm_tokencost.validation.reducers import sparsevlm
-from vlm_tokencost.validation.reducers.common import attention_rows
+from vlm_tokencost.validation.reducers.common import attention_rows, top_indices
+from vlm_tokencost.validation.reducers.dart import dart
 from vlm_tokencost.validation.reducers.divprune import divprune
 from vlm_tokencost.validation.reducers.fastv import fastv
+from vlm_tokencost.validation.reducers.gprune import gathered
+from vlm_tokencost.validation.reducers.lrcp import lrcp
 from vlm_tokencost.validation.reducers.pyramiddrop import pyramiddrop
+from vlm_tokencost.validation.reducers.scope import scope
+from vlm_tokencost.validation.reducers.tokencarve import tokencarve
 from vlm_tokencost.validation.reducers.tome import tome
 from vlm_tokencost.validation.reducers.visionzip import (
     class_token_scores,
@@ -118,6 +123,25 @@ RULES = {
         ((4, 5, 8), (2, 12, 8), ("bool", 5), VISUAL),
         1_920,
         ((8,),),
+    ),
+    # 8 pivots · 11 · 6
+    "dart": Rule(
+        lambda visual, text, lengths, others: dart(visual, text, lengths, others, 7),
+        ((11, 6), (5, 6), (11,), (5,)),
+        528,
+        ((7,),),
+    ),
+    # 11² · 6
+    "scope": Rule(
+        lambda features, seen: scope(features, seen.sigmoid(), 4), ((11, 6), (11,)), 726, ((4,),)
+    ),
+    # 11² · 6 and 5 steps of 11²
+    "g-prune": Rule(lambda tokens: top_indices(gathered(tokens), 4), ((11, 6),), 1_331, ((4,),)),
+    # 6² · 9, to 4 vectors and back, and (6 − 2) · 2 · 9
+    "lrcp": Rule(lambda tokens: lrcp(tokens, 2), ((6, 9),), 828, ((2,), (2, 9))),
+    # 8² · 9, and of ⌊1.5 · 5⌋ = 7 tokens 4 · 3 · 9
+    "tokencarve": Rule(
+        lambda states, seen: tokencarve(states, seen, 5), ((8, 9), (8,)), 684, ((5,), (5, 9))
     ),
     # 9² · 6
     "recycle": Rule(
