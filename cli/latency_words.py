@@ -54,7 +54,7 @@ def speed_up_notes(name: str, before: Interval, after: Interval) -> list[str]:
         return []
     alike = like_bounds(before, after)
     return [
-        f"{RANGE}; the 13 with a method were 0.54 to 1.29 times as fast as the central estimate. "
+        f"{RANGE}; the 13 with a method were 0.54 to 1.29 times the central estimate's. "
         "Ratios of like bounds (both runs with the same share of the device) span "
         f"{times_between(alike.lower, alike.upper)} of {name}, but held only 5 of those 13"
     ]

@@ -74,7 +74,7 @@ class MethodOrigin(Origin):
             # Video models with a plain tower pool their frames: another model alone is no help.
             fits = "images with a LLaVA model" if self.video else "a LLaVA model"
             value, way_out = "", f"choose another method, or {fits}"
-        elif error.field != "selection":
+        elif error.field != "selection" and "tokencost" not in way_out:
             others = "method or model" if self.budget is None else "method, model or --budget"
             way_out = f"choose another {others}"
         problem = f"leads to {error.field}{value}, which {error.problem}"

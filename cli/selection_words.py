@@ -24,7 +24,7 @@ def selection_text(report: Report, conventions: tuple[Convention, ...]) -> str:
     if not any(counted.values()) and not any(other.values()):
         return f"{rule}: nothing to choose here, 0 counted"
     released = report.counting.selection == "released"
-    how = "as its released code computes it" if released else "as this project implements it"
+    how = "as its released code computes it" if released else "as priced here"
     ideal = f" ({work['computes']})"  # the bracket is of the ideal form, which may differ
     if counted == other:
         return f"{rule} {how}{ideal}: {_figures(counted)}"

@@ -65,7 +65,7 @@ def _per_layer(report: Report) -> str:
 def _request(report: Report) -> str:
     batch, new = report.workload.batch, report.workload.new_tokens
     requests = f"batch {batch}" + (f": totals are for all {batch} requests" if batch > 1 else "")
-    forwards = "prefill" if new == 1 else f"prefill and {new - 1} decode forwards"
+    forwards = "prefill" if new == 1 else f"prefill and {new - 1} decode forward{'s' * (new > 2)}"
     return f"{requests}; {new} new token{'s' * (new > 1)}: {forwards}"
 
 

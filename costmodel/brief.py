@@ -46,7 +46,7 @@ def _line(row: Row, letter: str, power: int) -> Line:
 def priced_phases(report: Report) -> str:
     """Return what the figures are of."""
     new = report.workload.new_tokens
-    more = f"; exact includes {new - 1} decode forwards" if new > 1 else ""
+    more = f"; exact includes {new - 1} decode forward{'s' * (new > 2)}" if new > 1 else ""
     return f"prefill of {_tokens(report)} at batch {report.workload.batch}{more}"
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 from itertools import islice
 from typing import TYPE_CHECKING, Literal, NamedTuple
@@ -125,6 +125,13 @@ def check(report: Report) -> None:
             None,
             "prices another implementation than transformers', so there is nothing to run",
             "leave the option out",
+        )
+    if report.counting.selection != "ideal":
+        raise InvalidInput(
+            "--implementation",
+            "selection=released",
+            "prices released code, while the rule of this project is what runs",
+            "leave it out",
         )
     if report.counting.causal:
         raise InvalidInput("--causal", None, "hides pairs that every counter sees", "leave it out")
@@ -286,13 +293,12 @@ def _compare_side(driver: Driver, report: Report, setting: Setting, side: Side) 
         "prefill": report.bill("exact", scheduled=scheduled),
         "decode": decode_bill,
     }
-    missing = None if reduction.selection is None else not_run(reduction.selection)
-    unrun = {} if missing is None else {"selection": missing}
+    absent = {} if reduction.selection is None else not_run(reduction.selection)
     unseen: Counter[str] = Counter()
     rows: list[Row] = []
     for phase, counted in counts.items():
         unseen.update(counted.unseen)
-        rows += _rows(setting, side, phase, bills[phase], counted, unrun)
+        rows += _rows(setting, side, phase, bills[phase], counted, absent.get(phase))
     ranked = dict(sorted(unseen.items(), key=lambda item: (-item[1], item[0])))
     return Comparison(setting, side, tuple(rows), ranked, tuple(last[-1].lengths), forwards)
 
@@ -303,9 +309,9 @@ def _rows(
     phase: Phase,
     bill: Bill,
     counted: Count[Place],
-    unrun: Mapping[str, str],
+    absent: str | None,
 ) -> Iterator[Row]:
-    """Yield a row for each component and kind; `unrun` says what of a component did not run."""
+    """Yield a row for each component and kind; `absent` says what of the selection did not run."""
     analytic: Counter[tuple[str, str]] = Counter()
     for entry in bill.entries:
         kind = _KINDS.get(entry.part, "linear")
@@ -330,9 +336,9 @@ def _rows(
         hidden = tuple(name for name in missing if kind == _kind_of_unseen(name))
         # A kind of which nothing was seen, and of which something ran unseen.
         blind = bool(hidden) and not found
-        idle = component in unrun and kind == "selection" and not found
-        if idle:
-            hidden, blind = (unrun[component],), True
+        idle = absent is not None and component == kind == "selection" and not found
+        if absent is not None and idle:
+            hidden, blind = (absent,), True
         if expected or found:
             yield Row(
                 setting,

@@ -97,17 +97,19 @@ def table(document: dict[str, Any]) -> str:
     """Return the document's entries as a Markdown table."""
     lines = [
         f"| method | input | prefill counted [FLOP] | {NEW_TOKENS - 1} decode forwards [FLOP] | "
-        "selection counted [FLOP] | largest difference |",
-        "| --- | --- | ---: | ---: | ---: | ---: |",
+        "selection counted [FLOP] | its source | largest difference |",
+        "| --- | --- | ---: | ---: | ---: | --- | ---: |",
     ]
     for entry in document["entries"]:
         frames = f"{entry['frames']} frames" if entry["frames"] else "image"
         name = f"{entry['method']} | {entry['model']}, {frames}"
         if "does_not_run" in entry:
-            lines.append(f"| {name} | does not run: {entry['does_not_run']} | | | |")
+            lines.append(f"| {name} | does not run: {entry['does_not_run']} | | | | |")
         for run in entry["runs"]:
             way = f", way of probability {run['way']}" if run["way"] else ""
-            lines.append(f"| {name}{way} | {' | '.join(_figures(run['rows']))} |")
+            *figures, largest = _figures(run["rows"])
+            source = load_method(entry["method"]).provenance["selection"].status
+            lines.append(f"| {name}{way} | {' | '.join([*figures, source, largest])} |")
     return "\n".join(lines) + "\n"
 
 

@@ -17,7 +17,7 @@ from .attention import Seen, make_observable
 from .layers import Amounts, Modules, Prefilled, decode_layers, prefill_layers
 from .prompt import Request, Visual, assemble, prompt_of
 from .reduction import Reduction
-from .rules import Rule, rule_of, split, without_class_token
+from .rules import Rule, check_rule, rule_of, split, without_class_token
 from .sequence import Tokens
 from .staged import staged_states
 
@@ -152,19 +152,10 @@ class Driver:
         import torch
 
         reduction = reduction or Reduction()
-        reduction.check(
-            len(self.adapter.encoder_layers), len(self.adapter.layers), request.text.shape[1]
-        )
+        reduction.check(len(self.adapter.encoder_layers), len(self.adapter.layers))
         rule = rule_of(reduction, self.adapter)
         rule.text = request.text
-        if rule.ranks_in_sequence and self.adapter.crosses:
-            raise InvalidInput(
-                "selection",
-                reduction.selection,
-                "ranks tokens of the LLM's own sequence, which "
-                f"{self.model.config.model_type} keeps images out of",
-                "choose another rule, or leave it out",
-            )
+        check_rule(rule, reduction, self.adapter, request.text.shape[1])
         with torch.no_grad():
             entered = self._entering(request, reduction, rule)
             if reduction.entering not in (None, entered.visual):

@@ -138,7 +138,8 @@ def prefill_layers(
     if choosing:
         selector(rule.begin, entered)
     cache = DynamicCache(config=adapter.decoder.config)
-    tokens, around = entered, Around.of(adapter, entered, attention)
+    tokens = entered if active is None and amounts.keeping is None else _numbered(entered)
+    around = Around.of(adapter, tokens, attention)
     stages: dict[int, Tokens] = {}
     lengths: list[int] = []
     inputs: list[dict[str, Any]] = []
@@ -216,6 +217,14 @@ def prefill_layers(
         inputs=inputs,
         kept=kept,
     )
+
+
+def _numbered(entered: Tokens) -> Tokens:
+    """Return what enters layer 0 with its own places as origins, where it was compressed before."""
+    import torch
+
+    places = torch.arange(entered.length, device=entered.origin.device).expand_as(entered.origin)
+    return entered._replace(origin=torch.where(entered.origin < 0, entered.origin, places))
 
 
 def _whole_layer(

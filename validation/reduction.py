@@ -59,7 +59,12 @@ class Reduction(NamedTuple):
         merged = plan.merged_per_crop
         left = plan.available_visual_tokens
         compressed = None
-        if compress is not None and (entering != left or compress.at == "instead-of-connector"):
+        if compress is not None and (
+            entering != left
+            or compress.extra
+            or compress.learned
+            or compress.at == "instead-of-connector"
+        ):
             compressed = (entering, compress.at)
         rule = schedule.selection
         described = rule is not None and not isinstance(rule, str)
@@ -78,17 +83,15 @@ class Reduction(NamedTuple):
             _staged(schedule, plan),
         )
 
-    def check(self, blocks: int, layers: int, text_tokens: int) -> None:
+    def check(self, blocks: int, layers: int) -> None:
         """Refuse what no run could carry out.
 
         Args:
             blocks: Encoder blocks of the model.
             layers: Decoder layers of the model.
-            text_tokens: Text tokens of the request.
 
         Raises:
-            InvalidInput: Lists of another length, amounts that grow, or a rule without what it
-                looks at.
+            InvalidInput: Lists of another length, or amounts that grow.
         """
         for field, amounts, length in (
             ("reduction.merged", self.merged, blocks),
@@ -104,10 +107,6 @@ class Reduction(NamedTuple):
         if self.compressed and self.compressed[0] < 1:
             raise InvalidInput(
                 "reduction.compressed", self.compressed[0], "leaves no token", "give 1 or more"
-            )
-        if self.selection == "sparsevlm" and not text_tokens:
-            raise InvalidInput(
-                "selection", self.selection, "rates by text tokens", "give at least 1 of them"
             )
 
     def check_amount(self, field: str, tokens: int, most: int) -> None:

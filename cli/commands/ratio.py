@@ -106,7 +106,9 @@ def _cost_clause(report: Report, name: Convention) -> str:
     dense, amount = report.total(name, scheduled=False), report.total(name)
     letter, power = prefix([dense])
     unit, new = letter + UNITS[name], report.workload.new_tokens
-    decoded = f" and {new - 1} decode forwards" if new > 1 and name == "exact" else ""
+    decoded = (
+        f" and {new - 1} decode forward{'s' * (new > 2)}" if new > 1 and name == "exact" else ""
+    )
     selection = f"; {selection_scope(report)}" if report.schedule else ""
     scope = {
         "survey": "counting 4nd² + 2n²d + 2ndm MACs per LLM layer and nothing else",

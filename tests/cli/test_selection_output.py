@@ -68,7 +68,7 @@ def test_json_lists_the_encoder_s_layers(asked):
 def test_the_table_names_rule_and_provenance_of_its_cost(asked):
     out = " ".join(asked("ratio", FASTV).out.split())
     assert "selection TFLOP 0 5.243e-06 — —" in out
-    assert "selection: fastv as this project implements it (one query row per stage" in out
+    assert "selection: fastv as priced here (one query row per stage" in out
     # One row of 640; the released code reads it off an eager map of 32·640² two-byte entries.
     assert "5.2429 MFLOP, 1 serial round, no attention map" in out
     assert "as released: 0 FLOP, 1 serial round, attention maps of 26.2144 MB" in out

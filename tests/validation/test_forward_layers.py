@@ -97,7 +97,7 @@ def test_masked_reference(case, way, attention):
         assert relative_error(decoded, logits[:, step + 1 : step + 2]) <= bound
 
 
-def masked(reference: Reference, counts: Active, keeping: Keeping | None) -> Any:
+def masked(reference: Any, counts: Active, keeping: Keeping | None) -> Any:
     """Run every layer on the whole sequence, and undo what it did to tokens that skip it."""
     length, whole = reference.length, reference.states.shape[1]
     is_visual = torch.zeros(whole, dtype=torch.bool)
@@ -188,3 +188,53 @@ def test_layers_of_other_parts_are_refused():
     reduction = Reduction(visual=(features,) * LAYERS, entering=features, active=counts)
     with pytest.raises(InvalidInput, match="has other parts than attention"):
         driver.prefill(request, reduction)
+
+
+class Entered(NamedTuple):
+    """What entered layer 0, for `masked`."""
+
+    states: Any
+    ids: Any
+    visual: Any
+    length: int
+    decoder: Any
+
+
+@pytest.mark.parametrize("way", ["freeze", "come and go", "read less", "store less"])
+def test_layers_and_caches_behind_a_compression(way):
+    case = ONE_IMAGE[0]
+    driver, model = driven(case.model, "sdpa", "float64"), own(case.model, "sdpa", "float64")
+    request = request_of(driver, case, batch=2)
+    new = torch.randint(190, (2, STEPS), generator=torch.Generator().manual_seed(3))
+    visual = 9  # of 16
+    counts = Active(*(tuple(visual * p // 100 for p in percent) for percent in WAYS[way][:3]))
+    keeping, cache = None, WAYS[way].cache
+    if cache is not None:
+        keeping = Keeping(*cache.lengths(counts.key, visual, "floor"), cache, visual, Channels())
+    prefilled = driver.prefill(
+        request,
+        Reduction(
+            compressed=(visual, "after-connector"),
+            visual=tuple(map(max, *counts)),
+            entering=visual,
+            active=counts,
+            keeping=keeping,
+        ),
+    )
+    entered, length = prefilled.entered, prefilled.entered.length
+    with torch.no_grad():
+        appended = model.get_input_embeddings()(new)
+    whole = Entered(
+        torch.cat([entered.states, appended], dim=1),
+        torch.arange(length + STEPS).expand(2, -1),
+        entered.kinds == 2,
+        length,
+        model.base_model.language_model,
+    )
+    final = masked(whole, counts, keeping)
+    with torch.no_grad():
+        logits = model.lm_head(final[:, length - 1 :])
+    assert relative_error(prefilled.logits, logits[:, :1]) <= 1e-12
+    for step in range(STEPS):
+        decoded = driver.decode(prefilled, new[:, step : step + 1])
+        assert relative_error(decoded, logits[:, step + 1 : step + 2]) <= 1e-12

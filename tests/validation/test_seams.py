@@ -30,7 +30,7 @@ def test_merging_is_per_crop() -> None:
 def rows_of(flops: dict[Any, Any], unseen: dict[str, int]) -> dict[tuple[str, str], Any]:
     """Return (counted, difference, unseen) of LLaVA-1.5-7B's vision rows."""
     bill = evaluate(load_model("llava-1.5-7b")).bill("exact")
-    rows = _rows(PROFILER, "baseline", "prefill", bill, Count(flops, unseen), {})
+    rows = _rows(PROFILER, "baseline", "prefill", bill, Count(flops, unseen), None)
     return {
         (row.component, row.kind): (row.counted, row.difference, row.unseen)
         for row in rows

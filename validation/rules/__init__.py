@@ -12,8 +12,18 @@ from . import class_attention, connectors, diverse, ranked, text_rated, video
 from .base import Rule, Stage, split, without_class_token
 from .before import DivPrune, ToMe, VisionZip
 from .decoder import FastV, PyramidDrop, SparseVLM
+from .fitting import check_rule
 
-__all__ = ["RULES", "Rule", "Stage", "not_run", "rule_of", "split", "without_class_token"]
+__all__ = [
+    "RULES",
+    "Rule",
+    "Stage",
+    "check_rule",
+    "not_run",
+    "rule_of",
+    "split",
+    "without_class_token",
+]
 
 #: The rules, by the name that a schedule gives them, or its description.
 RULES: dict[str, type[Rule]] = {
@@ -50,8 +60,10 @@ def rule_of(reduction: Reduction, adapter: Adapter) -> Rule:
     return RULES[name](adapter, *amounts)
 
 
-def not_run(name: str) -> str | None:
-    """Return which of a rule's products no run has; None where all can be run."""
+def not_run(name: str) -> dict[str, str]:
+    """Return which of a rule's products no run has, by phase; nothing where all can be run."""
     if name not in RULES:
-        return f"the reducer of {name}"
-    return f"what {name} computes in decode forwards" if RULES[name].chooses_in_decoding else None
+        return dict.fromkeys(("prefill", "decode"), f"the reducer of {name}")
+    if RULES[name].chooses_in_decoding:
+        return {"decode": f"what {name} computes in decode forwards"}
+    return {}

@@ -50,6 +50,9 @@ class Rule:
         ranks_in_sequence: Whether it ranks visual tokens by attention of the LLM's own sequence.
         chooses_in_decoding: Whether it has products of its own in decode forwards, which do not
             run.
+        rates_by_text: Whether it needs text tokens.
+        connects_what_is_left: Whether it stands before the connector where that takes tokens one by
+            one.
         interposes_at: The layer before which `before_layer` changes the sequence; None for none.
         text: The requests' text ids [batch, N], which the driver sets.
     """
@@ -59,6 +62,8 @@ class Rule:
     ranks_in_encoder: ClassVar[bool] = False
     ranks_in_sequence: ClassVar[bool] = False
     chooses_in_decoding: ClassVar[bool] = False
+    rates_by_text: ClassVar[bool] = False
+    connects_what_is_left: ClassVar[bool] = False
     interposes_at: ClassVar[int | None] = None
     text: Tensor | None = None
 

@@ -104,6 +104,8 @@ class PruMerge(CropRule):
     rest comes last, and has its last patch's place.
     """
 
+    connects_what_is_left = True
+
     def score(self, call: Seen) -> Tensor:
         """Return the same scores from one head of all features."""
         query, key = (one.transpose(1, 2).flatten(2)[:, None] for one in (call.query, call.key))

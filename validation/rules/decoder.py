@@ -67,6 +67,7 @@ class PyramidDrop(Rule):
 class SparseVLM(Rule):
     """Text tokens rate; the best of the dropped are clustered and come behind the survivors."""
 
+    rates_by_text = True
     watches_layer_before = True
     renumbers = True
     ranks_in_sequence = True

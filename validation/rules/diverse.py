@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from ...costmodel import InvalidInput
 from ..adapters import Pixels
 from ..attention import Seen, watching
 from ..prompt import Visual
@@ -88,6 +89,9 @@ class Scope(Rule):
         from ..reducers.visionzip import class_token_scores, received_scores
 
         adapter = self.adapter
+        if len({grid for crops in pixels.crops for grid in crops}) > 1:
+            problem = "differ in size, while the closed form of this rule takes equal crops"
+            raise InvalidInput("images", None, problem, "give images of one size")
 
         def score(call: Seen) -> Tensor:
             if adapter.has_class_token:

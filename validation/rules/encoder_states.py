@@ -53,6 +53,8 @@ def encoder_states(
     """
     import torch
 
+    if adapter.crosses:
+        raise adapter.unable("take the states of the encoder as grids of patches")
     blocks = adapter.encoder_layers
     wanted = [max(1, layer * len(blocks) // of_blocks) - 1 for layer in layers]
     taken: dict[int, Tensor] = {}

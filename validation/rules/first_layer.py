@@ -16,6 +16,7 @@ class Hawk(Rule):
     published for Qwen2.5-VL-7B; in other models they count alike.
     """
 
+    rates_by_text = True
     ranks_in_sequence = True
 
     def compress(self, tokens: Tokens, count: int) -> Tokens:

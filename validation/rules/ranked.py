@@ -109,6 +109,7 @@ class Pact(Rule):
 class Coast(Rule):
     """COAST: the text's rows in the layer before; position ids stay."""
 
+    rates_by_text = True
     watches_layer_before = True
     ranks_in_sequence = True
 
@@ -191,6 +192,7 @@ class LearnPruner(CropRule):
     It scores the patches of all crops of one image; its weights are random here.
     """
 
+    rates_by_text = True
     watches_layer_before = True
     ranks_in_sequence = True
 

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 class HiRED(CropRule):
     """An early layer shares the budget among crops, the last one that is used spends it."""
 
+    connects_what_is_left = True
+
     def before_connector(self, pixels: Pixels, run: Callable[[], Tensor], count: int) -> Visual:
         """Choose patches, and connect them."""
         return self.after_connector(pixels, lambda: [run()], count)

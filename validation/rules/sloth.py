@@ -24,6 +24,7 @@ class FlashSloth(Rule):
     LLM of fewer layers it stands in front of the last.
     """
 
+    rates_by_text = True
     interposes_at: ClassVar[int | None] = LAYER
 
     def before_connector(self, pixels: Pixels, run: Callable[[], Tensor], count: int) -> Visual:
