@@ -357,11 +357,29 @@ def test_choosing_costs_what_it_is_said_to(rule: str) -> None:
 )
 def test_what_cannot_be_shared(rule: str, case: Small, count: int, sentence: str) -> None:
     driver = driven(case.model, "eager", "float64")
+    before = rule in CONNECT_WHAT_IS_LEFT and case in (LLAVA, TWO)
     reduction = Reduction(
-        compressed=(count, "after-connector"), entering=count, selection=rule, described=True
+        compressed=(count, "before-connector" if before else "after-connector"),
+        entering=count,
+        selection=rule,
+        described=True,
     )
     with pytest.raises(InvalidInput, match=sentence):
         driver.prefill(request_of(driver, case), reduction)
+
+
+#: Rules that choose before a connector that takes tokens one by one, and nowhere else.
+CONNECT_WHAT_IS_LEFT = ("HiRED", "LLaVA-PruMerge", "LLaVA-PruMerge+")
+
+
+@pytest.mark.parametrize("rule", CONNECT_WHAT_IS_LEFT)
+def test_no_place_behind_such_a_connector(rule: str) -> None:
+    driver = driven(LLAVA.model, "eager", "float64")
+    reduction = Reduction(
+        compressed=(6, "after-connector"), entering=6, selection=rule, described=True
+    )
+    with pytest.raises(InvalidInput, match="chooses before the connector"):
+        driver.prefill(request_of(driver, LLAVA), reduction)
 
 
 def test_every_rule_has_its_method() -> None:

@@ -192,7 +192,13 @@ def test_scope_before_the_connector(case: Small) -> None:
     assert torch.equal(made.positions, torch.arange(made.length).expand(2, -1))
 
 
-@pytest.mark.parametrize("case", [INTERNVL, SEVERAL_IMAGES[3], QWEN2, SEVERAL_IMAGES[5]], ids=str)
+def test_scope_on_images_of_different_sizes() -> None:
+    case = SEVERAL_IMAGES[5]
+    with pytest.raises(InvalidInput, match="images differ in size"):
+        compressed(case, "SCOPE", 6)
+
+
+@pytest.mark.parametrize("case", [INTERNVL, SEVERAL_IMAGES[3], QWEN2], ids=str)
 def test_scope_behind_a_merging_connector(case: Small) -> None:
     """What a token receives is the mean over its patches, which the adapter's ranking makes."""
     from vlm_tokencost.validation.attention import watching
