@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 from itertools import islice
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from ..costmodel import Bill, Counting, InvalidInput, Report, evaluate
 from ..costmodel.architecture.blocks import Execution
@@ -79,6 +79,18 @@ class Row(NamedTuple):
     def difference(self) -> int | None:
         """Counted less analytic."""
         return None if self.counted is None else self.counted - self.analytic
+
+    def figures(self) -> dict[str, Any]:
+        """Return the row for JSON, without what counted it."""
+        return {
+            "phase": self.phase,
+            "component": self.component,
+            "operator": self.kind,
+            "analytic": self.analytic,
+            "counted": self.counted,
+            "difference": self.difference,
+            "unseen": list(self.unseen),
+        }
 
 
 class Comparison(NamedTuple):

@@ -78,18 +78,7 @@ def _run(result: Comparison) -> dict[str, Any]:
         "way": None if result.way is None else str(result.way[1]),
         "tokens_per_layer": list(result.tokens_per_layer),
         "decode_forwards": result.decode_forwards,
-        "rows": [
-            {
-                "phase": row.phase,
-                "component": row.component,
-                "operator": row.kind,
-                "analytic": row.analytic,
-                "counted": row.counted,
-                "difference": row.difference,
-                "unseen": list(row.unseen),
-            }
-            for row in result.rows
-        ],
+        "rows": [row.figures() for row in result.rows],
     }
 
 

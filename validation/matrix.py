@@ -103,18 +103,7 @@ def _run(report: Report, result: Comparison) -> dict[str, Any]:
         "images": [f"{height}x{width}" for height, width in plan.images],
         "tokens_per_layer": list(result.tokens_per_layer),
         "decode_forwards": result.decode_forwards,
-        "rows": [
-            {
-                "phase": row.phase,
-                "component": row.component,
-                "operator": row.kind,
-                "analytic": row.analytic,
-                "counted": row.counted,
-                "difference": row.difference,
-                "unseen": list(row.unseen),
-            }
-            for row in result.rows
-        ],
+        "rows": [row.figures() for row in result.rows],
         "unseen": result.unseen,
     }
 

@@ -4,6 +4,7 @@ import random
 from decimal import Decimal
 
 import pytest
+from audited import LLAVA, NEXT, claim, verdict
 from vlm_tokencost.costmodel import InvalidInput
 from vlm_tokencost.costmodel.clock import Running
 from vlm_tokencost.costmodel.latency import latency
@@ -12,27 +13,7 @@ from vlm_tokencost.presets.auditing.setting import report_of
 from vlm_tokencost.presets.claim import Claim, load_claims
 from vlm_tokencost.presets.device import load_device
 
-LLAVA = {"model": "llava-1.5-7b"}
-NEXT = {"model": "llava-next-vicuna-7b", "visual_tokens": 2880}
 VISIONZIP = {"applies": "visionzip", "budget": 160, **NEXT}
-
-
-def claim(quantity, value, unit, claim_id="one", **fields):
-    """Return a user's claim."""
-    return Claim(
-        id=claim_id,
-        method="m",
-        source="s",
-        quantity=quantity,
-        value=str(value),
-        unit=unit,
-        **fields,
-    )
-
-
-def verdict(*args, known=(), **fields):
-    """Audit a user's claim, beside others that it names."""
-    return audit(claim(*args, **fields), {one.id: one for one in known})
 
 
 def committed(claim_id, **changes):
